@@ -1,0 +1,15 @@
+//! THE MEMORY. Blocks, one pool a core, chains. Knows no runtime, no HTTP and no raft.
+//!
+//! ```text
+//!   pool --take--> Block --filled by an encoder--> Chain --written--> dropped --> pool
+//!   pool --take--> Block --filled by the kernel--> decoded in place, or sealed into Bytes
+//!                                                  that slices refer to --last one dropped--> pool
+//! ```
+
+mod block;
+mod chain;
+mod pool;
+
+pub use block::Block;
+pub use chain::{Chain, Segment};
+pub use pool::{BLOCK_BYTES, Pool, PoolStats};

@@ -1,0 +1,60 @@
+//! The seam to the host: what a raft server gives to the transport.
+
+use crate::id::MemberId;
+use crate::raftpb::Message;
+
+/// Where a batch of messages came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Origin {
+    /// The member on the other end. Forwarded messages (MsgProp, MsgReadIndex, MsgTransferLeader)
+    /// may carry another `from`.
+    pub peer: MemberId,
+    /// The way they came.
+    pub via: Via,
+    /// True for a batch of MsgProp alone: proposals may have to wait for a leader, so they come
+    /// apart from everything else.
+    pub proposals: bool,
+}
+
+/// The three ways of a message between members (protocol section 1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Via {
+    /// The `msgapp` stream.
+    Msgapp,
+    /// The `message` stream.
+    Message,
+    /// `POST /raft`.
+    Pipeline,
+}
+
+/// The outcome of a snapshot, as `raft.SnapshotStatus`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SnapshotStatus {
+    /// The receiver has it (1 in etcd).
+    Finish,
+    /// It did not arrive (2 in etcd).
+    Failure,
+}
+
+/// What the transport asks of its host, etcd's `rafthttp.Raft`.
+///
+/// Every method is called on a core, possibly on several at once for different peers, and in order
+/// for one peer and stream. None may block: a method that waits stops every peer of its core.
+/// `Transport::send` may be called from inside any of them.
+pub trait Raft: Send + Sync + 'static {
+    /// Takes messages from the front of `messages`, in order; what is left in it was not taken.
+    ///
+    /// Leftovers of a stream are offered again with the next batch of that stream (or dropped and
+    /// counted, see `Config`); a message of `POST /raft` that is left is answered with a 500.
+    fn process(&self, origin: Origin, messages: &mut Vec<Message>);
+
+    /// True if the member was removed from the cluster for good. Its stream dials are answered
+    /// with 410, on which a real etcd member shuts itself down: never guess.
+    fn is_id_removed(&self, id: MemberId) -> bool;
+
+    /// Messages to `id` were lost: raft should probe before it streams on.
+    fn report_unreachable(&self, id: MemberId);
+
+    /// A snapshot sent to `id` arrived or failed; exactly once for each MsgSnap that was sent.
+    fn report_snapshot(&self, id: MemberId, status: SnapshotStatus);
+}

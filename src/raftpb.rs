@@ -1,0 +1,9 @@
+//! Raft messages as etcd puts them on the wire (protocol section 7): prost types, generated once
+//! from `raftpb/raft.proto` and committed, with bytes as [`bytes::Bytes`] and presence kept, so
+//! that every dialect of etcd can be produced byte for byte.
+
+#[allow(missing_docs, clippy::doc_markdown, reason = "generated")]
+#[rustfmt::skip]
+mod generated;
+
+pub use generated::*;
