@@ -1,52 +1,114 @@
-//! A gather list: bytes of one write, in order, from several places.
-
-use std::ops::Range;
+//! A gather list that encoders fill and one write empties.
+//!
+//! ```text
+//!   blocks    [ head ent ent head |      ] [ ent ent ....     ]
+//!                  ^----- inline -------^        ^
+//!   segments  { block 0, 0..40 } { payload by reference } { block 0, 40..57 } { block 1, 0..90 }
+//! ```
+//!
+//! A block holds what comes before *and* after a payload that is taken by reference, so segments
+//! name blocks by number. The last block is the one being filled.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::block::Block;
+use super::pool::{BLOCK_BYTES, Pool};
 
-/// Segments kept without an allocation: a small flush is one block, a flush with one payload by
-/// reference is three.
+/// Segments kept without an allocation: a flush with one payload by reference is three.
 const INLINE_SEGMENTS: usize = 4;
 
-/// One contiguous run of bytes of a chain.
+/// Blocks kept without an allocation: a small one and the two that fill behind a write in flight.
+const INLINE_BLOCKS: usize = 3;
+
+/// The block an idle link fills: one message and its chunk header fit, and 1,000 idle links
+/// together stay in the cache.
+const FIRST_BLOCK_BYTES: usize = BLOCK_BYTES[0];
+
+/// The block a busy link fills.
+const NEXT_BLOCK_BYTES: usize = BLOCK_BYTES[1];
+
 #[derive(Debug)]
-pub enum Segment {
-    /// Encoded bytes, a range of a block that the chain owns.
-    Block(Block, Range<usize>),
-    /// A payload by reference.
-    Bytes(Bytes),
+enum Segment {
+    Inline { block: usize, start: usize, end: usize },
+    Payload(Bytes),
 }
 
-impl AsRef<[u8]> for Segment {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Block(block, range) => &block[range.clone()],
-            Self::Bytes(bytes) => bytes,
-        }
-    }
+/// A place in a chain whose bytes are filled in later.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    block: usize,
+    at: usize,
 }
 
-/// Bytes to be written, in order; never contains an empty segment.
+/// Bytes to be written, in order.
 #[derive(Debug, Default)]
 pub struct Chain {
+    blocks: SmallVec<[Block; INLINE_BLOCKS]>,
     segments: SmallVec<[Segment; INLINE_SEGMENTS]>,
+    /// Fill mark of the last block: everything behind it is free.
+    at: usize,
     len: usize,
 }
 
 impl Chain {
-    /// Appends a segment; an empty one is dropped.
-    pub fn push(&mut self, segment: Segment) {
-        let len = segment.as_ref().len();
-        if len > 0 {
-            self.len += len;
-            self.segments.push(segment);
+    /// At least `count` writable bytes at the end of the chain; the last block's, or a new one's.
+    /// `busy` chooses the size of the first block.
+    ///
+    /// # Panics
+    /// If `count` exceeds the smallest pooled block.
+    pub fn spare(&mut self, pool: &Pool, busy: bool, count: usize) -> &mut [u8] {
+        let free = self.blocks.last().map_or(0, |block| block.len() - self.at);
+        if free < count {
+            self.grow(pool, busy, count);
+        }
+        let last = self.blocks.len() - 1;
+        &mut self.blocks[last][self.at..]
+    }
+
+    fn grow(&mut self, pool: &Pool, busy: bool, count: usize) {
+        assert!(count <= FIRST_BLOCK_BYTES, "{count} bytes in one piece");
+        let first = self.blocks.is_empty() && !busy;
+        self.blocks.push(pool.take(if first { FIRST_BLOCK_BYTES } else { NEXT_BLOCK_BYTES }));
+        self.at = 0;
+    }
+
+    /// Declares `count` bytes at the front of the last [`Chain::spare`] written.
+    pub fn commit(&mut self, count: usize) {
+        let block = self.blocks.len() - 1;
+        let start = self.at;
+        self.at += count;
+        self.len += count;
+        debug_assert!(self.at <= self.blocks[block].len());
+        match self.segments.last_mut() {
+            Some(Segment::Inline { block: b, end, .. }) if *b == block && *end == start => *end = self.at,
+            _ if count == 0 => {}
+            _ => self.segments.push(Segment::Inline { block, start, end: self.at }),
         }
     }
 
-    /// Bytes in all segments.
+    /// Appends a payload by reference.
+    pub fn push_payload(&mut self, payload: Bytes) {
+        if !payload.is_empty() {
+            self.len += payload.len();
+            self.segments.push(Segment::Payload(payload));
+        }
+    }
+
+    /// Reserves `count` bytes that [`Chain::patch`] fills in later.
+    pub fn reserve(&mut self, pool: &Pool, busy: bool, count: usize) -> Mark {
+        self.spare(pool, busy, count);
+        let mark = Mark { block: self.blocks.len() - 1, at: self.at };
+        self.commit(count);
+        mark
+    }
+
+    /// Fills in what was reserved.
+    pub fn patch(&mut self, mark: Mark, bytes: &[u8]) {
+        self.blocks[mark.block][mark.at..mark.at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Bytes still to be written.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
@@ -58,18 +120,16 @@ impl Chain {
         self.len == 0
     }
 
-    /// The segments, in order.
-    #[must_use]
-    pub fn segments(&self) -> &[Segment] {
-        &self.segments
+    /// The bytes, piece by piece; none is empty.
+    pub fn slices(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.segments.iter().map(|segment| match segment {
+            Segment::Inline { block, start, end } => &self.blocks[*block][*start..*end],
+            Segment::Payload(payload) => payload,
+        })
     }
 
-    /// The segments, for filling in what was reserved.
-    pub fn segments_mut(&mut self) -> &mut [Segment] {
-        &mut self.segments
-    }
-
-    /// Removes `count` bytes that were written from the front, and every segment that is done.
+    /// Removes `count` bytes that were written from the front. Blocks are kept until the chain is
+    /// dropped: a short write is rare, and the kernel may hold none of it then.
     ///
     /// # Panics
     /// If `count` exceeds [`Chain::len`].
@@ -79,7 +139,7 @@ impl Chain {
         let mut left = count;
         let mut done = 0;
         for segment in &mut self.segments {
-            let len = segment.as_ref().len();
+            let len = segment.len();
             if left < len {
                 segment.skip(left);
                 break;
@@ -93,15 +153,22 @@ impl Chain {
     /// All bytes in one piece, for tests and other cold paths.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
-        self.segments.iter().flat_map(|s| s.as_ref().iter().copied()).collect()
+        self.slices().flatten().copied().collect()
     }
 }
 
 impl Segment {
+    fn len(&self) -> usize {
+        match self {
+            Self::Inline { start, end, .. } => end - start,
+            Self::Payload(payload) => payload.len(),
+        }
+    }
+
     fn skip(&mut self, count: usize) {
         match self {
-            Self::Block(_, range) => range.start += count,
-            Self::Bytes(bytes) => drop(bytes.split_to(count)),
+            Self::Inline { start, .. } => *start += count,
+            Self::Payload(payload) => drop(payload.split_to(count)),
         }
     }
 }
@@ -110,25 +177,52 @@ impl Segment {
 mod tests {
     use super::*;
 
-    fn chain() -> Chain {
-        let mut block = Block::unpooled(8);
-        block.copy_from_slice(b"abcdefgh");
+    fn put(chain: &mut Chain, pool: &Pool, bytes: &[u8]) {
+        chain.spare(pool, false, bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        chain.commit(bytes.len());
+    }
+
+    fn chain(pool: &Pool) -> Chain {
         let mut chain = Chain::default();
-        chain.push(Segment::Block(block, 1..4));
-        chain.push(Segment::Bytes(Bytes::new()));
-        chain.push(Segment::Bytes(Bytes::from_static(b"XYZ")));
+        let mark = chain.reserve(pool, false, 2);
+        put(&mut chain, pool, b"ab");
+        chain.push_payload(Bytes::from_static(b"XYZ"));
+        chain.push_payload(Bytes::new());
+        put(&mut chain, pool, b"cd");
+        chain.patch(mark, b"09");
         chain
     }
 
     #[test]
+    fn a_payload_by_reference_shares_its_block_with_what_follows() {
+        let pool = Pool::new();
+        let chain = chain(&pool);
+        assert_eq!(chain.to_vec(), b"09abXYZcd");
+        assert_eq!(chain.slices().len(), 3);
+        assert_eq!(pool.stats().out, [1, 0, 0]);
+    }
+
+    #[test]
     fn advancing_by_any_count_leaves_the_rest() {
-        for count in 0..=6 {
-            let mut chain = chain();
-            assert_eq!(chain.segments().len(), 2);
+        let pool = Pool::new();
+        for count in 0..=9 {
+            let mut chain = chain(&pool);
             chain.advance(count);
-            assert_eq!(chain.to_vec(), b"bcdXYZ"[count..]);
-            assert_eq!(chain.len(), 6 - count);
-            assert!(chain.segments().iter().all(|s| !s.as_ref().is_empty()));
+            assert_eq!(chain.to_vec(), b"09abXYZcd"[count..]);
+            assert_eq!(chain.len(), 9 - count);
+            assert!(chain.slices().all(|s| !s.is_empty()));
         }
+    }
+
+    #[test]
+    fn a_full_block_is_followed_by_a_larger_one() {
+        let pool = Pool::new();
+        let mut chain = Chain::default();
+        put(&mut chain, &pool, &[1; 4000]);
+        put(&mut chain, &pool, &[2; 200]);
+        assert_eq!(pool.stats().out, [1, 1, 0]);
+        assert_eq!(chain.len(), 4200);
+        drop(chain);
+        assert_eq!(pool.stats().out_bytes(), 0);
     }
 }

@@ -11,5 +11,5 @@ mod chain;
 mod pool;
 
 pub use block::Block;
-pub use chain::{Chain, Segment};
+pub use chain::{Chain, Mark};
 pub use pool::{BLOCK_BYTES, Pool, PoolStats};

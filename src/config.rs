@@ -1,0 +1,184 @@
+//! What a transport is told once, checked before anything starts.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::error::ConfigError;
+use crate::event::{NoObserver, Observer};
+use crate::id::{ClusterId, MemberId};
+use crate::proto::codec::{Dialect, FrameLimits};
+use crate::proto::peer_url::PeerUrls;
+use crate::proto::stream::LANE_MESSAGES_MAX;
+
+/// Where the transport listens; apart from the advertised URLs, for addresses behind a NAT.
+#[derive(Debug, Default)]
+pub enum Listen {
+    /// It does not: such a member is reached by nobody and only dials.
+    #[default]
+    Nowhere,
+    /// It binds this address; port 0 takes a free one (see `Transport::local_addr`).
+    Address(SocketAddr),
+    /// It takes over a socket that the host bound. Stopping the transport shuts it down.
+    Listener(TcpListener),
+}
+
+/// Settings of one transport. [`Config::new`] fills in etcd's defaults.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Our own id; not 0.
+    pub id: MemberId,
+    /// The cluster's id; not 0.
+    pub cluster_id: ClusterId,
+    /// Our own URLs, told to other members in `X-PeerURLs`. May be empty.
+    pub peer_urls: Vec<String>,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Which of the cores owns this transport's connections.
+    pub core: usize,
+    /// Which etcd release's bytes to produce; all are read.
+    pub dialect: Dialect,
+    /// `X-Server-Version`: an etcd release that exists, for real members look its minor up.
+    pub server_version: Version,
+    /// Between two link heartbeats: a third of etcd's read timeout, 5 s / 3.
+    pub heartbeat_interval: Duration,
+    /// Silence on a stream that ends it. 5 s.
+    pub read_timeout: Duration,
+    /// A write that moves nothing for so long ends the stream. 5 s.
+    pub write_timeout: Duration,
+    /// For a TCP connection and the answer to its request. 2 s: etcd's 1 s + election timeout.
+    pub dial_timeout: Duration,
+    /// Dials per second and stream after the first two. 10.
+    pub dial_frequency: f64,
+    /// Bounds of frames.
+    pub frames: FrameLimits,
+    /// Messages queued per peer and stream. 4,096.
+    pub lane_messages_max: usize,
+    /// Bytes queued per peer and stream. 64 MiB: a follower that is cut off costs no more.
+    pub lane_bytes_max: usize,
+    /// Connections whose handshake is not complete. 256: fifty peers, four connections each, and
+    /// some probes.
+    pub handshakes_max: usize,
+    /// The same from one address. 32.
+    pub handshakes_per_address_max: usize,
+    /// Told of everything that happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// No timeout may be shorter: the core looks at its deadlines every 100 ms.
+const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+
+/// No timeout may be longer: a peer that is dead for an hour is dead.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+impl Config {
+    /// etcd's defaults for this member of this cluster.
+    pub fn new(id: impl Into<MemberId>, cluster_id: impl Into<ClusterId>) -> Self {
+        Self {
+            id: id.into(),
+            cluster_id: cluster_id.into(),
+            peer_urls: Vec::new(),
+            listen: Listen::Nowhere,
+            core: 0,
+            dialect: Dialect::default(),
+            server_version: crate::proto::version::server_version(),
+            heartbeat_interval: Duration::from_millis(1_667),
+            read_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(2),
+            dial_frequency: 10.0,
+            frames: FrameLimits::default(),
+            lane_messages_max: LANE_MESSAGES_MAX,
+            lane_bytes_max: 64 << 20,
+            handshakes_max: 256,
+            handshakes_per_address_max: 32,
+            observer: Arc::new(NoObserver),
+        }
+    }
+
+    /// Refuses what cannot work, with a sentence that says what to do.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, advice: &str| Err(ConfigError { setting, advice: advice.to_owned() });
+        if self.id == MemberId(0) {
+            return wrong("id", "0 names nobody: give the member's own id");
+        }
+        if self.cluster_id == ClusterId(0) {
+            return wrong("cluster_id", "0 names no cluster: give the id all members share");
+        }
+        if !self.peer_urls.is_empty() {
+            PeerUrls::parse(&self.peer_urls)
+                .map_err(|e| ConfigError { setting: "peer_urls", advice: e.to_string() })?;
+        }
+        self.validate_times()?;
+        if !(self.dial_frequency > 0.0 && self.dial_frequency <= 1_000.0) {
+            return wrong("dial_frequency", "give dials per second, above 0 and up to 1,000; etcd uses 10");
+        }
+        if self.lane_messages_max == 0 || self.lane_messages_max > 1 << 20 {
+            return wrong("lane_messages_max", "give 1 to 1,048,576 messages; etcd uses 4,096");
+        }
+        if self.lane_bytes_max < 1 << 10 {
+            return wrong("lane_bytes_max", "give at least 1,024 bytes; the default is 64 MiB");
+        }
+        if self.handshakes_max == 0 || self.handshakes_per_address_max == 0 {
+            return wrong("handshakes_max", "with 0 nobody could ever connect; the defaults are 256 and 32");
+        }
+        Ok(())
+    }
+
+    fn validate_times(&self) -> Result<(), ConfigError> {
+        let times = [
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+            ("dial_timeout", self.dial_timeout),
+        ];
+        for (setting, time) in times {
+            if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&time) {
+                let advice = format!("{time:?} is out of range: give 200 ms to 1 h");
+                return Err(ConfigError { setting, advice });
+            }
+        }
+        if self.heartbeat_interval * 2 > self.read_timeout {
+            let advice = "must be at most half of read_timeout, or one late heartbeat ends a stream; etcd uses a third";
+            return Err(ConfigError { setting: "heartbeat_interval", advice: advice.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> &'static str {
+        let mut config = Config::new(1, 2);
+        change(&mut config);
+        config.validate().expect_err("refused").setting
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(Config::new(1, 2).validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_at_once_and_named() {
+        assert_eq!(refused(|c| c.id = MemberId(0)), "id");
+        assert_eq!(refused(|c| c.cluster_id = ClusterId(0)), "cluster_id");
+        assert_eq!(refused(|c| c.peer_urls = vec!["ftp://x:1".into()]), "peer_urls");
+        assert_eq!(refused(|c| c.read_timeout = Duration::ZERO), "read_timeout");
+        assert_eq!(refused(|c| c.dial_timeout = Duration::MAX), "dial_timeout");
+        assert_eq!(refused(|c| c.heartbeat_interval = Duration::from_secs(4)), "heartbeat_interval");
+        assert_eq!(refused(|c| c.dial_frequency = -1.0), "dial_frequency");
+        assert_eq!(refused(|c| c.dial_frequency = f64::NAN), "dial_frequency");
+        assert_eq!(refused(|c| c.lane_messages_max = 0), "lane_messages_max");
+        assert_eq!(refused(|c| c.lane_bytes_max = 1), "lane_bytes_max");
+        assert_eq!(refused(|c| c.handshakes_max = 0), "handshakes_max");
+    }
+}

@@ -1,0 +1,111 @@
+//! Errors of the public surface, by who can do something about them.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::cores::PinError;
+use crate::id::MemberId;
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    /// The field of `Config` or `CoresConfig`.
+    pub setting: &'static str,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.advice)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Why cores or a transport did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is wrong.
+    Config(ConfigError),
+    /// A core cannot be pinned where it was asked to be.
+    Pin(PinError),
+    /// io_uring cannot be used here; the sentence names the cause and the cure.
+    RingUnavailable {
+        /// What the kernel said.
+        error: io::Error,
+        /// What that means and what to do.
+        advice: String,
+    },
+    /// The address cannot be bound.
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The system is out of threads or descriptors.
+    System(io::Error),
+    /// The cores were stopped.
+    CoresStopped,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Pin(error) => error.fmt(f),
+            Self::RingUnavailable { error, advice } => write!(f, "io_uring is not available ({error}): {advice}"),
+            Self::Bind { address, error } => {
+                write!(f, "cannot listen on {address} ({error}): choose a free address of this machine, or port 0")
+            }
+            Self::System(error) => write!(f, "the system refused: {error}"),
+            Self::CoresStopped => f.write_str("these cores were stopped: start new ones"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<PinError> for StartError {
+    fn from(error: PinError) -> Self {
+        Self::Pin(error)
+    }
+}
+
+/// A peer that cannot be added or changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Id 0, or our own.
+    Id {
+        /// The id given.
+        id: MemberId,
+        /// What is wrong with it.
+        advice: &'static str,
+    },
+    /// A URL that does not work.
+    Url(String),
+    /// The transport was stopped.
+    Stopped,
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id { id, advice } => write!(f, "peer id {id}: {advice}"),
+            Self::Url(advice) => f.write_str(advice),
+            Self::Stopped => f.write_str("the transport was stopped"),
+        }
+    }
+}
+
+impl std::error::Error for PeerError {}

@@ -1,0 +1,188 @@
+//! Everything that happens, as data: logging and metrics hang on one observer.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::cores::Refused;
+use crate::id::MemberId;
+use crate::proto::codec::StreamKind;
+use crate::proto::handshake::{DialRefusal, Refusal};
+use crate::proto::stream::ReadError;
+
+/// Which way the bytes of a stream flow, seen from here.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// We dialled it, messages arrive.
+    Reader,
+    /// The peer dialled it, messages leave.
+    Writer,
+}
+
+/// Why messages were not sent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The lane was full.
+    LaneFull(Refused),
+    /// No stream was up, and the pipeline takes it from there.
+    NoStream,
+    /// They were queued or being written when the stream was lost.
+    StreamLost,
+    /// The peer is cut off on purpose.
+    Paused,
+    /// `to` is neither a peer nor a remote.
+    UnknownPeer,
+    /// The transport or the peer was stopped.
+    Stopped,
+}
+
+/// Why a received message was not handed to the host.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// Its `to`, `from` or entries are not what this stream can carry.
+    Implausible(crate::proto::codec::Implausible),
+    /// The host left it in `Raft::process` and the backlog is full.
+    HostFull,
+    /// The peer is cut off on purpose.
+    Paused,
+}
+
+/// Why a dial did not lead to a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The name has no address, or the helper that looks names up failed.
+    Resolve(String),
+    /// No connection, or it broke before the answer was complete.
+    Connect(String),
+    /// No answer in time.
+    Timeout,
+    /// The answer is not one of HTTP.
+    Malformed(String),
+    /// The peer refuses, in its own words or by its version.
+    Refused(DialRefusal),
+}
+
+/// Something happened on a core.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer became active: a stream came up while none was.
+    PeerActive {
+        /// Which peer.
+        peer: MemberId,
+    },
+    /// The peer became inactive.
+    PeerInactive {
+        /// Which peer.
+        peer: MemberId,
+        /// `failed to <action> <peer> on <source> (<reason>)`, as etcd words it.
+        reason: String,
+    },
+    /// A stream is up.
+    StreamUp {
+        /// Which peer.
+        peer: MemberId,
+        /// Which stream.
+        kind: StreamKind,
+        /// Which way.
+        direction: Direction,
+    },
+    /// A stream of ours to the peer ended.
+    WriterDown {
+        /// Which peer.
+        peer: MemberId,
+        /// Which stream.
+        kind: StreamKind,
+        /// Why.
+        reason: String,
+    },
+    /// A stream of the peer to us ended.
+    ReaderDown {
+        /// Which peer.
+        peer: MemberId,
+        /// Which stream.
+        kind: StreamKind,
+        /// Why.
+        reason: ReadError,
+    },
+    /// A dial failed.
+    DialFailed {
+        /// Which peer.
+        peer: MemberId,
+        /// Which stream.
+        kind: StreamKind,
+        /// Why.
+        error: DialError,
+    },
+    /// A member told us that we were removed from the cluster: etcd's error channel.
+    MemberRemoved {
+        /// Who said so.
+        by: MemberId,
+    },
+    /// We refused a request.
+    RequestRefused {
+        /// From where.
+        from: SocketAddr,
+        /// Why, and with what answer.
+        refusal: Refusal,
+    },
+    /// A connection was closed before it made a request that could be answered.
+    ConnectionDropped {
+        /// From where.
+        from: SocketAddr,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Messages were not sent.
+    Dropped {
+        /// To whom.
+        peer: MemberId,
+        /// How many.
+        messages: usize,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Received messages were not handed over.
+    Rejected {
+        /// Over whose stream they came.
+        peer: MemberId,
+        /// How many.
+        messages: usize,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// A callback of the host panicked; its connection was closed, everything else goes on.
+    Panicked {
+        /// What ran: a connection's role.
+        task: &'static str,
+    },
+}
+
+/// Receives every event, on the core where it happened; must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &Event);
+}
+
+impl fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+/// Any closure observes.
+impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}
+
+/// Listens to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn event(&self, _event: &Event) {}
+}

@@ -1,0 +1,106 @@
+//! One connection on one core.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+
+use super::core::Core;
+use super::rent::{Gather, Pieces, ReadSpace, Single};
+use super::sys;
+use crate::buf::{Block, Chain};
+
+/// A connected socket. Its operations are awaited to their completion by whoever starts them;
+/// [`Shut`] makes them complete.
+pub(super) struct Conn {
+    stream: TcpStream,
+    core: Rc<Core>,
+    shut: Rc<Shut>,
+    pieces: Pieces,
+    pub(super) remote: SocketAddr,
+}
+
+/// The way to end a connection from outside of its task: rule N3.
+#[derive(Debug)]
+pub(super) struct Shut {
+    /// `None` once the socket is about to be closed: its number may then name another.
+    fd: Cell<Option<RawFd>>,
+    done: Cell<bool>,
+}
+
+impl Shut {
+    /// Shuts the socket down; whatever is pending on it completes. Doing it twice is harmless.
+    pub(super) fn shutdown(&self) {
+        self.done.set(true);
+        if let Some(fd) = self.fd.get() {
+            sys::shutdown(fd);
+        }
+    }
+
+    /// True if it was shut down by us.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.get()
+    }
+}
+
+impl Conn {
+    /// Takes over a connected, blocking socket (a non-blocking one would make the ring answer
+    /// EAGAIN instead of waiting).
+    pub(super) fn new(core: Rc<Core>, stream: std::net::TcpStream, remote: SocketAddr) -> io::Result<Self> {
+        let fd = stream.as_raw_fd();
+        let stream = TcpStream::from_std(stream)?;
+        let shut = Rc::new(Shut { fd: Cell::new(Some(fd)), done: Cell::new(false) });
+        Ok(Self { stream, core, shut, pieces: Pieces::default(), remote })
+    }
+
+    pub(super) fn shut(&self) -> Rc<Shut> {
+        Rc::clone(&self.shut)
+    }
+
+    /// Reads into `range` of `block`; 0 bytes is the end.
+    pub(super) async fn read(&mut self, block: Block, range: Range<usize>) -> (io::Result<usize>, Block) {
+        let read = self.stream.read(ReadSpace::new(block, range));
+        let (result, space) = self.core.operation(read).await;
+        (result, space.block)
+    }
+
+    /// One write of as much of the chain as the kernel takes.
+    pub(super) async fn write(&mut self, chain: Chain) -> (io::Result<usize>, Chain) {
+        let (result, chain) = if chain.slices().len() == 1 {
+            let (result, single) = self.core.operation(self.stream.write(Single(chain))).await;
+            (result, single.0)
+        } else {
+            let gather = Gather::new(chain, std::mem::take(&mut self.pieces));
+            let (result, gather) = self.core.operation(self.stream.writev(gather)).await;
+            self.pieces = gather.pieces;
+            (result, gather.chain)
+        };
+        match result {
+            Ok(0) => (Err(io::ErrorKind::WriteZero.into()), chain),
+            other => (other, chain),
+        }
+    }
+
+    /// Writes all of a small piece: a head, a refusal.
+    pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let mut chain = Chain::default();
+        chain.push_payload(bytes.into());
+        while !chain.is_empty() {
+            let (result, rest) = self.write(chain).await;
+            chain = rest;
+            chain.advance(result?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shut.fd.set(None);
+    }
+}

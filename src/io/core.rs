@@ -1,0 +1,453 @@
+//! One core: a pinned thread, its ring, and the turn that looks at everything that is not I/O.
+//!
+//! ```text
+//!   turn:  disarm -> mailbox -> timers -> tick every 100 ms -> spin? -> arm -> mailbox again -> park
+//!     ^                                                                                        |
+//!     '------------- a completion, the doorbell, or the timer that bounds every park ----------'
+//! ```
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::timers::{Sleep, Timers};
+use crate::buf::Pool;
+use crate::cores::{Doorbell, Mailbox};
+
+/// Every park ends within this time, whatever became of the doorbell; deadlines that no task
+/// sleeps for (heartbeats, stalls, silence) are looked at as often.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// What other threads may ask of a core.
+pub(crate) enum Letter {
+    /// Run this on the core.
+    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    /// A lane of the peer in this slot has messages.
+    Dirty(LaneKey),
+    /// Wake the task that waits for a signal.
+    Wake(usize),
+}
+
+/// Which lane of which peer of a core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LaneKey {
+    /// The peer's slot.
+    pub(crate) slot: usize,
+    /// 0 msgapp, 1 message.
+    pub(crate) lane: usize,
+}
+
+/// The part of a core that every thread sees.
+pub(crate) struct CoreShared {
+    pub(crate) index: usize,
+    pub(crate) mailbox: Mailbox<Letter>,
+    pub(crate) doorbell: Doorbell,
+}
+
+impl CoreShared {
+    /// Posts a letter and wakes the core if it sleeps.
+    pub(crate) fn post(&self, letter: Letter) {
+        self.mailbox.push(letter);
+        self.doorbell.ring();
+    }
+
+    /// Runs `f` on the core, later.
+    pub(crate) fn run(&self, f: impl FnOnce(&Rc<Core>) + Send + 'static) {
+        self.post(Letter::Run(Box::new(f)));
+    }
+}
+
+/// Gets the lanes' letters and the ticks: the peers of a core.
+pub(super) trait Resident {
+    /// A lane has messages.
+    fn lane_dirty(self: Rc<Self>, lane: usize);
+
+    /// 100 ms went by.
+    fn tick(self: Rc<Self>, now: Instant);
+
+    /// Itself, for those who know what it is.
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
+}
+
+/// One slot for a task that is woken by letter.
+enum Waiter {
+    Free,
+    Idle,
+    Waits(Waker),
+}
+
+/// The part of a core that never leaves its thread.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<CoreShared>,
+    pub(super) pool: Pool,
+    spin: Duration,
+    timers: Rc<Timers>,
+    residents: RefCell<Vec<Option<Rc<dyn Resident>>>>,
+    turn_waker: RefCell<Option<Waker>>,
+    waiters: RefCell<Vec<Waiter>>,
+    armed: Cell<bool>,
+    last_work: Cell<Instant>,
+    next_tick: Cell<Instant>,
+    tasks: Cell<usize>,
+    operations: Cell<usize>,
+    stopping: Cell<bool>,
+    panics: RefCell<Vec<&'static str>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Weak<Core>> = const { RefCell::new(Weak::new()) };
+}
+
+impl Core {
+    pub(super) fn new(shared: Arc<CoreShared>, spin: Duration) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            shared,
+            pool: Pool::new(),
+            spin,
+            timers: Rc::default(),
+            residents: RefCell::default(),
+            turn_waker: RefCell::default(),
+            waiters: RefCell::default(),
+            armed: Cell::new(false),
+            last_work: Cell::new(now),
+            next_tick: Cell::new(now + TICK),
+            tasks: Cell::new(0),
+            operations: Cell::new(0),
+            stopping: Cell::new(false),
+            panics: RefCell::default(),
+        })
+    }
+
+    /// The core of the current thread, if it is one.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        CURRENT.with_borrow(Weak::upgrade)
+    }
+
+    pub(super) fn enter(self: &Rc<Self>) {
+        CURRENT.set(Rc::downgrade(self));
+    }
+
+    /// Something happened here: the turn comes after everything that is runnable now, and until
+    /// then nobody need ring.
+    pub(super) fn awake(&self) {
+        if self.armed.replace(false) {
+            self.shared.doorbell.disarm();
+            if let Some(waker) = self.turn_waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Awaits an operation of the ring. It is counted, and must not be dropped before it is done
+    /// (rule N1): a debug build stops there.
+    pub(super) async fn operation<F: Future>(&self, operation: F) -> F::Output {
+        let guard = OperationGuard::new(self);
+        let output = operation.await;
+        guard.complete();
+        self.awake();
+        output
+    }
+
+    /// Operations that the kernel holds.
+    pub(crate) fn operations(&self) -> usize {
+        self.operations.get()
+    }
+
+    /// Tasks alive.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.get()
+    }
+
+    /// Memory of the core.
+    pub(crate) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Starts a task. A panic in it ends it alone (rule N5), is counted under `name`, and runs
+    /// `on_panic`.
+    pub(super) fn spawn(
+        self: &Rc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + 'static,
+        on_panic: impl FnOnce(&'static str) + 'static,
+    ) {
+        self.tasks.set(self.tasks.get() + 1);
+        let core = Rc::clone(self);
+        monoio::spawn(async move {
+            if Guarded(Box::pin(task)).await.is_err() {
+                core.panics.borrow_mut().push(name);
+                // The host's observer may be what panicked.
+                let _ = catch_unwind(AssertUnwindSafe(|| on_panic(name)));
+            }
+            core.tasks.set(core.tasks.get() - 1);
+            core.awake();
+        });
+    }
+
+    pub(super) fn sleep_until(&self, deadline: Instant) -> Sleep {
+        // The turn may sleep for longer than that: let it look again.
+        self.awake();
+        self.timers.sleep_until(deadline)
+    }
+
+    pub(super) fn sleep(&self, duration: Duration) -> Sleep {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    /// Takes a resident in; the slot is its address for letters.
+    pub(super) fn move_in(&self, make: impl FnOnce(usize) -> Rc<dyn Resident>) -> usize {
+        let slot = {
+            let mut residents = self.residents.borrow_mut();
+            let free = residents.iter().position(Option::is_none);
+            free.unwrap_or_else(|| {
+                residents.push(None);
+                residents.len() - 1
+            })
+        };
+        let resident = make(slot);
+        self.residents.borrow_mut()[slot] = Some(resident);
+        slot
+    }
+
+    pub(super) fn move_out(&self, slot: usize) {
+        let _resident = self.residents.borrow_mut()[slot].take();
+    }
+
+    pub(super) fn resident(&self, slot: usize) -> Option<Rc<dyn Resident>> {
+        self.residents.borrow().get(slot)?.clone()
+    }
+
+    /// Ends the core's thread once its tasks are done.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+        self.awake();
+    }
+
+    /// A slot in which a task of this core waits to be woken by letter.
+    pub(crate) fn add_waiter(&self) -> usize {
+        let mut waiters = self.waiters.borrow_mut();
+        let free = waiters.iter().position(|waiter| matches!(waiter, Waiter::Free));
+        let slot = free.unwrap_or(waiters.len());
+        if slot == waiters.len() {
+            waiters.push(Waiter::Idle);
+        } else {
+            waiters[slot] = Waiter::Idle;
+        }
+        slot
+    }
+
+    pub(crate) fn remove_waiter(&self, slot: usize) {
+        self.waiters.borrow_mut()[slot] = Waiter::Free;
+    }
+
+    pub(crate) fn set_waiter(&self, slot: usize, waker: Waker) {
+        self.waiters.borrow_mut()[slot] = Waiter::Waits(waker);
+    }
+
+    /// One look at everything that is not I/O; true if there was something to do.
+    fn turn(self: &Rc<Self>, letters: &mut Vec<Letter>) -> bool {
+        self.armed.set(false);
+        self.shared.doorbell.disarm();
+        self.shared.mailbox.take(letters);
+        let worked = !letters.is_empty();
+        for letter in letters.drain(..) {
+            self.open(letter);
+        }
+        let now = Instant::now();
+        self.timers.fire(now);
+        if now >= self.next_tick.get() {
+            self.next_tick.set(now + TICK);
+            self.tick(now);
+        }
+        if worked {
+            self.last_work.set(now);
+        }
+        worked
+    }
+
+    fn open(self: &Rc<Self>, letter: Letter) {
+        match letter {
+            Letter::Run(f) => {
+                if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
+                    self.panics.borrow_mut().push("letter");
+                }
+            }
+            Letter::Dirty(LaneKey { slot, lane }) => {
+                if let Some(resident) = self.resident(slot) {
+                    resident.lane_dirty(lane);
+                }
+            }
+            Letter::Wake(slot) => {
+                // A letter to a slot that has a new owner wakes that for nothing, which is harmless.
+                let mut waiters = self.waiters.borrow_mut();
+                if let Waiter::Waits(_) = waiters[slot]
+                    && let Waiter::Waits(waker) = std::mem::replace(&mut waiters[slot], Waiter::Idle)
+                {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn tick(&self, now: Instant) {
+        let count = self.residents.borrow().len();
+        for slot in 0..count {
+            if let Some(resident) = self.resident(slot) {
+                resident.tick(now);
+            }
+        }
+    }
+
+    /// Notes that bytes moved: the spinning time starts anew.
+    pub(super) fn note_work(&self) {
+        if !self.spin.is_zero() {
+            self.last_work.set(Instant::now());
+        }
+    }
+
+    fn should_spin(&self) -> bool {
+        !self.spin.is_zero() && self.last_work.get().elapsed() < self.spin
+    }
+
+    /// Lives as long as the core: turns, spins, parks.
+    pub(super) async fn run(self: Rc<Self>) {
+        let mut letters = Vec::new();
+        let partner = Partner::start(&self);
+        let mut park = pin!(monoio::time::sleep(TICK));
+        while !(self.stopping.get() && self.tasks.get() == 0) {
+            if self.turn(&mut letters) {
+                continue;
+            }
+            if self.should_spin() {
+                partner.pass().await;
+                continue;
+            }
+            self.armed.set(true);
+            self.shared.doorbell.arm();
+            if !self.shared.mailbox.is_empty() {
+                continue;
+            }
+            self.wait(park.as_mut()).await;
+        }
+        partner.stop();
+    }
+
+    /// Until [`Core::awake`], or the next deadline.
+    async fn wait(&self, mut park: Pin<&mut monoio::time::Sleep>) {
+        let tick = self.next_tick.get();
+        let until = self.timers.next().map_or(tick, |next| next.min(tick));
+        park.as_mut().reset(until.into());
+        poll_fn(|cx| {
+            if !self.armed.get() {
+                return Poll::Ready(());
+            }
+            *self.turn_waker.borrow_mut() = Some(cx.waker().clone());
+            park.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
+/// The other half of the fair pair that spins: two tasks that wake each other in turn stay at the
+/// back of monoio's queue, where a task that wakes itself would be put in front of all others.
+struct Partner {
+    shared: Rc<PartnerShared>,
+}
+
+#[derive(Default)]
+struct PartnerShared {
+    partner: RefCell<Option<Waker>>,
+    spinner: RefCell<Option<Waker>>,
+    passed: Cell<bool>,
+    stopped: Cell<bool>,
+}
+
+impl Partner {
+    fn start(core: &Rc<Core>) -> Self {
+        let shared = Rc::new(PartnerShared::default());
+        let own = Rc::clone(&shared);
+        let _ = core;
+        monoio::spawn(poll_fn(move |cx| {
+            if own.stopped.get() {
+                return Poll::Ready(());
+            }
+            *own.partner.borrow_mut() = Some(cx.waker().clone());
+            if let Some(spinner) = own.spinner.borrow_mut().take() {
+                own.passed.set(true);
+                spinner.wake();
+            }
+            Poll::Pending
+        }));
+        Self { shared }
+    }
+
+    /// Lets everything else run once, and the ring be looked at.
+    async fn pass(&self) {
+        self.shared.passed.set(false);
+        poll_fn(|cx| {
+            if self.shared.passed.get() {
+                return Poll::Ready(());
+            }
+            *self.shared.spinner.borrow_mut() = Some(cx.waker().clone());
+            if let Some(partner) = self.shared.partner.borrow().as_ref() {
+                partner.wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn stop(self) {
+        self.shared.stopped.set(true);
+        if let Some(partner) = self.shared.partner.borrow_mut().take() {
+            partner.wake();
+        }
+    }
+}
+
+struct OperationGuard<'a> {
+    core: &'a Core,
+    done: bool,
+}
+
+impl<'a> OperationGuard<'a> {
+    fn new(core: &'a Core) -> Self {
+        core.operations.set(core.operations.get() + 1);
+        Self { core, done: false }
+    }
+
+    fn complete(mut self) {
+        self.done = true;
+        self.core.operations.set(self.core.operations.get() - 1);
+    }
+}
+
+impl Drop for OperationGuard<'_> {
+    fn drop(&mut self) {
+        if !self.done && !std::thread::panicking() {
+            debug_assert!(self.done, "an operation of the ring was dropped before it completed");
+        }
+    }
+}
+
+/// Turns a panic of the inner future into an error.
+struct Guarded<F>(Pin<Box<F>>);
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = Result<(), ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    }
+}

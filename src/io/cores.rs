@@ -1,0 +1,252 @@
+//! The threads of the process that do all the I/O, shared by any number of transports.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::core::{Core, CoreShared};
+use super::resolve::Resolver;
+use super::{doorbell, ring, sys};
+use crate::buf::PoolStats;
+use crate::cores::{Doorbell, Mailbox, PinError, available_cpus, pin_current_thread};
+use crate::error::{ConfigError, StartError};
+
+/// Ring entries for 256 connections with two operations each and room to spare.
+const RING_ENTRIES: u32 = 1024;
+
+/// A core may not spin for longer: it would look like a hang.
+const SPIN_MAX: Duration = Duration::from_millis(100);
+
+/// Which cores to start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CoresConfig {
+    /// One core a CPU, pinned to it, in this order.
+    pub cpus: Vec<usize>,
+    /// How long a core polls after its last work before it sleeps. Each poll is a system call, so
+    /// a spinning core uses its CPU whole; 0 (the default) sleeps at once.
+    pub spin: Duration,
+    /// Entries of each core's ring; each connection needs two.
+    pub ring_entries: u32,
+}
+
+impl Default for CoresConfig {
+    fn default() -> Self {
+        Self { cpus: available_cpus(), spin: Duration::ZERO, ring_entries: RING_ENTRIES }
+    }
+}
+
+impl CoresConfig {
+    /// One core for each of these CPUs.
+    #[must_use]
+    pub fn on(cpus: impl Into<Vec<usize>>) -> Self {
+        Self { cpus: cpus.into(), ..Self::default() }
+    }
+
+    fn validate(&self) -> Result<(), StartError> {
+        let wrong = |setting, advice: String| Err(ConfigError { setting, advice }.into());
+        if self.cpus.is_empty() {
+            return wrong("cpus", format!("name at least one of {:?}", available_cpus()));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.cpus.iter().find(|cpu| !seen.insert(**cpu)) {
+            return wrong("cpus", format!("CPU {twice} is named twice: one core a CPU"));
+        }
+        let available = available_cpus();
+        if let Some(&cpu) = self.cpus.iter().find(|cpu| !available.contains(cpu)) {
+            return Err(PinError { cpu, available }.into());
+        }
+        if self.spin > SPIN_MAX {
+            return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin));
+        }
+        if self.ring_entries == 0 || self.ring_entries > 32_768 {
+            return wrong("ring_entries", "give 256 to 32,768".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The running cores. Cloning gives the same ones; they stop when the last clone (transports hold
+/// one each) is dropped, or by [`Cores::stop`].
+#[derive(Clone)]
+pub struct Cores {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cores: Vec<Arc<CoreShared>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    resolver: Resolver,
+}
+
+/// What one core holds and does, at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CoreStats {
+    /// Tasks alive.
+    pub tasks: usize,
+    /// Operations that the kernel holds.
+    pub operations: usize,
+    /// Blocks out and at home.
+    pub blocks: PoolStats,
+    /// Wakes of a sleeping core, and rings that were not needed.
+    pub rung: u64,
+    /// See `rung`.
+    pub suppressed: u64,
+}
+
+impl Cores {
+    /// Starts the threads; returns when every ring is built and has done one operation.
+    ///
+    /// # Errors
+    /// A setting is wrong, a CPU cannot be had, or io_uring is not available here; the error names
+    /// the cause and the cure.
+    pub fn start(config: &CoresConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        sys::ignore_sigpipe();
+        let mut inner = Inner { cores: Vec::new(), threads: Mutex::default(), resolver: Resolver::start()? };
+        for (index, &cpu) in config.cpus.iter().enumerate() {
+            // On an error `inner` is dropped, which stops those that run.
+            let (core, thread) = start_one(config, index, cpu)?;
+            inner.cores.push(core);
+            inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How many cores there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.inner.cores.len()
+    }
+
+    /// Runs a task of the host's on a core, beside the transports' own. It may send without any
+    /// crossing, and must not block.
+    ///
+    /// # Errors
+    /// If there is no such core.
+    pub fn spawn<F>(&self, core: usize, make: impl FnOnce() -> F + Send + 'static) -> Result<(), ConfigError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.core(core)?.run(move |core| core.spawn("host task", make(), |_| ()));
+        Ok(())
+    }
+
+    /// A look at one core, taken on it.
+    ///
+    /// # Errors
+    /// If there is no such core.
+    pub fn stats(&self, core: usize) -> Result<CoreStats, ConfigError> {
+        let shared = self.core(core)?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (rung, suppressed) = shared.doorbell.counters();
+        shared.run(move |core| {
+            let _ = sender.send(CoreStats {
+                tasks: core.tasks(),
+                operations: core.operations(),
+                blocks: core.pool().stats(),
+                rung,
+                suppressed,
+            });
+        });
+        Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
+    }
+
+    /// Stops every core whose tasks are done, and waits for the threads. Transports are stopped
+    /// first; from a core's own thread this only starts it.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    pub(crate) fn core(&self, index: usize) -> Result<&Arc<CoreShared>, ConfigError> {
+        self.inner.cores.get(index).ok_or_else(|| ConfigError {
+            setting: "core",
+            advice: format!("there is no core {index}; choose from 0 to {}", self.count() - 1),
+        })
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.inner.resolver
+    }
+}
+
+impl fmt::Debug for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cores").field("count", &self.count()).finish()
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        for core in &self.cores {
+            core.run(|core| core.stop());
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A core cannot wait for itself; it ends when its last task does.
+            if thread.thread().id() != std::thread::current().id() && Core::current().is_none() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn start_one(
+    config: &CoresConfig,
+    index: usize,
+    cpu: usize,
+) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
+    let doorbell = Doorbell::new().map_err(StartError::System)?;
+    let shared = Arc::new(CoreShared { index, mailbox: Mailbox::default(), doorbell });
+    let (ready, started) = mpsc::sync_channel(1);
+    let of_thread = Arc::clone(&shared);
+    let (spin, entries) = (config.spin, config.ring_entries);
+    let thread = std::thread::Builder::new()
+        .name(format!("raftring-{index}"))
+        .spawn(move || run_one(of_thread, cpu, spin, entries, &ready))
+        .map_err(StartError::System)?;
+    match started.recv() {
+        Ok(Ok(())) => Ok((shared, thread)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StartError::System(io::Error::other("a core's thread ended while it started"))),
+    }
+}
+
+fn run_one(
+    shared: Arc<CoreShared>,
+    cpu: usize,
+    spin: Duration,
+    entries: u32,
+    ready: &mpsc::SyncSender<Result<(), StartError>>,
+) {
+    let runtime = pin_current_thread(cpu).map_err(StartError::from).and_then(|()| ring::build(entries));
+    let mut runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    runtime.block_on(async move {
+        let core = Core::new(shared, spin);
+        core.enter();
+        match doorbell::listen(&core) {
+            Ok(listener) => {
+                let _ = ready.send(Ok(()));
+                Rc::clone(&core).run().await;
+                listener.stop().await;
+            }
+            Err(error) => drop(ready.send(Err(StartError::System(error)))),
+        }
+    });
+}

@@ -1,0 +1,36 @@
+//! THE WIRE. All monoio code: short loops that feed and drain the machines of `proto`.
+//!
+//! Eight rules hold here, because of what monoio 0.2 does otherwise:
+//!
+//! - **N1** never drop a submitted operation. **N2** never `select!` or `timeout` around one.
+//! - **N3** to stop I/O: shut the socket down and await the operation's own completion ([`conn`]).
+//! - **N4** no monoio waker, handle or buffer leaves its core. **N5** every spawn is unwind-guarded.
+//! - **N6** no task wakes itself; only a core's own fair pair may spin ([`core`]), and each turn it
+//!   looks at the mailbox and at its own deadlines. **N7** none of monoio's helper types.
+//! - **N8** every wait has a second reason to end.
+
+mod accept;
+mod conn;
+pub(crate) mod core;
+mod cores;
+mod dial;
+mod doorbell;
+mod endpoint;
+mod guard;
+mod peer;
+mod reader;
+mod rent;
+mod resolve;
+mod ring;
+mod serve;
+pub(crate) mod shared;
+mod signal;
+mod sys;
+mod timers;
+mod writer;
+
+pub use cores::{CoreStats, Cores, CoresConfig};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use peer::Peer;
+pub use ring::KERNEL_MIN;
+pub use signal::Signal;

@@ -1,0 +1,297 @@
+//! One peer on its core: two writers that are served, two readers that dial.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use super::conn::Shut;
+use super::core::Resident;
+use super::endpoint::Endpoint;
+use super::guard::{Ending, TaskCount};
+use super::reader::{self, ReaderSlot};
+use super::shared::{DROPPED, PeerShared, lane_of};
+use super::writer::Flapping;
+use crate::cores::Refused;
+use crate::event::{DropReason, Event};
+use crate::proto::codec::StreamKind;
+use crate::proto::peer_url::{PeerUrl, PeerUrls};
+use crate::proto::picker::UrlPicker;
+use crate::proto::status::{Action, PeerStatus, Source, StatusEdge};
+use crate::proto::stream::{StreamWriter, StreamWriterConfig};
+use crate::raftpb::{Message, payload_bytes};
+
+/// One peer.
+pub(crate) struct Peer {
+    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) shared: Arc<PeerShared>,
+    slot: usize,
+    picker: RefCell<UrlPicker>,
+    status: RefCell<PeerStatus>,
+    pub(super) writers: [RefCell<WriterSlot>; 2],
+    pub(super) readers: [ReaderSlot; 2],
+    stopping: Cell<bool>,
+    stop_wakers: RefCell<Vec<Waker>>,
+    pub(super) tasks: Rc<TaskCount>,
+}
+
+/// A stream writer with what is queued for it and the connection it has.
+pub(super) struct WriterSlot {
+    pub(super) machine: StreamWriter,
+    /// Taken from the lane and not yet encoded; still counted there.
+    queue: VecDeque<Message>,
+    pub(super) waker: Option<Waker>,
+    pub(super) shut: Option<Rc<Shut>>,
+    /// Tells one connection from the next: a task that finds another number has been replaced.
+    pub(super) generation: u64,
+    /// When a replacement is next admitted without delay.
+    pub(super) replace_at: Instant,
+    pub(super) flapping: Flapping,
+}
+
+impl Peer {
+    /// Takes up residence on the core and starts to dial.
+    pub(super) fn start(endpoint: &Rc<Endpoint>, shared: Arc<PeerShared>, urls: PeerUrls) -> Rc<Self> {
+        let mut made = None;
+        endpoint.core.move_in(|slot| {
+            let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
+            peer.shared.slot.store(slot, Ordering::Release);
+            made = Some(Rc::clone(&peer));
+            peer
+        });
+        let peer = made.expect("made by move_in");
+        for kind in StreamKind::ALL {
+            reader::start(&peer, kind);
+        }
+        peer
+    }
+
+    fn new(endpoint: Rc<Endpoint>, shared: Arc<PeerShared>, slot: usize, urls: PeerUrls) -> Self {
+        let now = Instant::now();
+        let writer = |kind| {
+            let config = StreamWriterConfig {
+                kind,
+                dialect: endpoint.shared.config.dialect,
+                local: endpoint.shared.config.id,
+                remote: shared.id,
+                heartbeat_interval: endpoint.shared.config.heartbeat_interval,
+                stall_timeout: endpoint.shared.config.write_timeout,
+            };
+            RefCell::new(WriterSlot {
+                machine: StreamWriter::new(config, endpoint.core.pool.clone(), now),
+                queue: VecDeque::new(),
+                waker: None,
+                shut: None,
+                generation: 0,
+                replace_at: now,
+                flapping: Flapping::default(),
+            })
+        };
+        Self {
+            writers: [writer(StreamKind::Msgapp), writer(StreamKind::Message)],
+            readers: Default::default(),
+            picker: RefCell::new(UrlPicker::new(urls)),
+            status: RefCell::new(PeerStatus::default()),
+            endpoint,
+            shared,
+            slot,
+            stopping: Cell::new(false),
+            stop_wakers: RefCell::default(),
+            tasks: Rc::default(),
+        }
+    }
+
+    pub(super) fn url(&self) -> PeerUrl {
+        self.picker.borrow().pick().clone()
+    }
+
+    pub(super) fn url_unreachable(&self, url: &PeerUrl) {
+        self.picker.borrow_mut().unreachable(url);
+    }
+
+    pub(super) fn update_urls(&self, urls: PeerUrls) {
+        self.picker.borrow_mut().update(urls);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.shared.paused.load(Ordering::Relaxed)
+    }
+
+    // ---- sending -------------------------------------------------------------------------------
+
+    /// Sends from the core itself: encoded at once if nothing waits in front of it.
+    /// False if the lane refuses it.
+    pub(crate) fn send_local(&self, lane: usize, message: Message) -> Result<(), Refused> {
+        let mut slot = self.writers[lane].borrow_mut();
+        if slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0 && slot.machine.has_room() {
+            slot.machine.push(&message);
+            return Ok(());
+        }
+        drop(slot);
+        let weight = payload_bytes(&message);
+        self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| refused)
+    }
+
+    /// The end of a run of [`Peer::send_local`]: what was encoded may leave.
+    pub(crate) fn flush_local(&self, lane: usize) {
+        self.fill(lane);
+        self.wake_writer(lane);
+    }
+
+    /// Encodes what is queued, as far as there is room.
+    pub(super) fn fill(&self, lane: usize) {
+        let source = &self.shared.lanes[lane];
+        let mut slot = self.writers[lane].borrow_mut();
+        let slot = &mut *slot;
+        while slot.machine.has_room() {
+            if slot.queue.is_empty() {
+                if source.depth().0 == 0 {
+                    return slot.machine.lane_drained();
+                }
+                source.take(&mut slot.queue);
+                if slot.queue.is_empty() {
+                    return slot.machine.lane_drained();
+                }
+            }
+            let (mut messages, mut bytes) = (0, 0);
+            while slot.machine.has_room()
+                && let Some(message) = slot.queue.pop_front()
+            {
+                slot.machine.push(&message);
+                messages += 1;
+                bytes += payload_bytes(&message);
+            }
+            source.release(messages, bytes);
+        }
+    }
+
+    fn wake_writer(&self, lane: usize) {
+        let waker = self.writers[lane].borrow_mut().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Empties a lane whose writer has no connection; how many messages it held.
+    pub(super) fn drain_lane(&self, lane: usize) -> usize {
+        let mut lost = VecDeque::new();
+        std::mem::swap(&mut lost, &mut self.writers[lane].borrow_mut().queue);
+        self.shared.lanes[lane].take(&mut lost);
+        self.shared.lanes[lane].release(lost.len(), lost.iter().map(payload_bytes).sum());
+        lost.len()
+    }
+
+    /// Messages were lost: told once for all of them, as rafthttp does.
+    pub(super) fn report_lost(&self, messages: usize, reason: DropReason) {
+        if messages > 0 {
+            self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
+            if reason != DropReason::Paused && !self.stopping.get() {
+                self.endpoint.shared.raft.report_unreachable(self.shared.id);
+            }
+        }
+    }
+
+    /// Tells what senders dropped since the last time.
+    pub(crate) fn report_dropped(&self) {
+        const REASONS: [DropReason; DROPPED] = [
+            DropReason::LaneFull(Refused::Messages),
+            DropReason::LaneFull(Refused::Bytes),
+            DropReason::NoStream,
+            DropReason::Paused,
+        ];
+        for (count, reason) in self.shared.dropped.iter().zip(REASONS) {
+            self.report_lost(count.swap(0, Ordering::Relaxed), reason);
+        }
+    }
+
+    // ---- status --------------------------------------------------------------------------------
+
+    pub(super) fn activate(&self) {
+        let now = Instant::now();
+        let edge = self.status.borrow_mut().activate(now);
+        if edge == StatusEdge::Activated {
+            self.shared.set_active_since(self.endpoint.shared.epoch, Some(now));
+            self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
+        }
+    }
+
+    pub(super) fn deactivate(&self, source: Source, action: Action, reason: &str) {
+        let edge = self.status.borrow_mut().deactivate();
+        if edge == StatusEdge::Deactivated {
+            self.shared.set_active_since(self.endpoint.shared.epoch, None);
+            let reason = crate::proto::status::failure(self.shared.id, source, action, reason);
+            self.endpoint.emit(&Event::PeerInactive { peer: self.shared.id, reason });
+        }
+    }
+
+    // ---- stop ----------------------------------------------------------------------------------
+
+    /// Ends every connection and task; `ending` completes when the last is gone.
+    pub(super) fn stop(self: &Rc<Self>, ending: Ending) {
+        if !self.stopping.replace(true) {
+            self.shared.stopped.store(true, Ordering::Release);
+            for kind in StreamKind::ALL {
+                let lane = lane_of(kind);
+                self.shared.set_up(lane, false);
+                self.writers[lane].borrow_mut().machine.end();
+                self.wake_writer(lane);
+                let lost = self.drain_lane(lane);
+                self.report_lost(lost, DropReason::Stopped);
+                self.readers[lane].shutdown();
+            }
+            for waker in self.stop_wakers.take() {
+                waker.wake();
+            }
+            self.endpoint.core.move_out(self.slot);
+            self.deactivate(Source::StreamMessage, Action::Read, "the peer was stopped");
+        }
+        self.tasks.close(ending);
+    }
+
+    /// A wait that ends early when the peer is stopped.
+    pub(super) async fn sleep_until(&self, deadline: Instant) {
+        let mut sleep = std::pin::pin!(self.endpoint.core.sleep_until(deadline));
+        poll_fn(|cx| {
+            if self.stopping.get() {
+                return Poll::Ready(());
+            }
+            self.stop_wakers.borrow_mut().push(cx.waker().clone());
+            sleep.as_mut().poll(cx)
+        })
+        .await;
+        self.stop_wakers.borrow_mut().clear();
+    }
+}
+
+impl Resident for Peer {
+    fn lane_dirty(self: Rc<Self>, lane: usize) {
+        self.report_dropped();
+        if self.writers[lane].borrow().machine.is_working() {
+            self.fill(lane);
+            self.wake_writer(lane);
+        } else {
+            let lost = self.drain_lane(lane);
+            self.report_lost(lost, DropReason::StreamLost);
+        }
+    }
+
+    fn tick(self: Rc<Self>, now: Instant) {
+        for kind in StreamKind::ALL {
+            self.tick_writer(kind, now);
+            reader::tick(&self, kind, now);
+        }
+    }
+
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+}

@@ -1,0 +1,259 @@
+//! The reader loop: dial, read until it breaks, wait for the pace, dial again.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::conn::{Conn, Shut};
+use super::dial::{self, Established};
+use super::peer::Peer;
+use super::shared::lane_of;
+use crate::event::{DialError, Direction, Event, RejectReason};
+use crate::proto::codec::{StreamKind, screen};
+use crate::proto::pace::DialPace;
+use crate::proto::status::{Action, Source};
+use crate::proto::stream::{ReadError, StreamReader, StreamReaderConfig};
+use crate::raft::{Origin, Via};
+use crate::raftpb::{Message, MessageType};
+
+/// Messages of a stream that the host left in `process` and that wait to be offered again: as many
+/// as rafthttp's receive queue holds.
+const BACKLOG_MESSAGES_MAX: usize = 4096;
+
+/// A stream reader with the connection it has.
+#[derive(Default)]
+pub(super) struct ReaderSlot {
+    machine: RefCell<Option<StreamReader>>,
+    shut: RefCell<Option<Rc<Shut>>>,
+    /// Why a deadline shut the connection down, for its task to tell.
+    expired: Cell<Option<ReadError>>,
+    /// What the host has not taken: everything else, and proposals.
+    backlog: RefCell<[Vec<Message>; 2]>,
+}
+
+impl ReaderSlot {
+    pub(super) fn shutdown(&self) {
+        if let Some(shut) = &*self.shut.borrow() {
+            shut.shutdown();
+        }
+    }
+
+    /// Lets the peer's stop end what is under way.
+    pub(super) fn set_shut(&self, shut: Option<Rc<Shut>>) {
+        *self.shut.borrow_mut() = shut;
+    }
+}
+
+/// Starts to dial one stream of a peer.
+pub(super) fn start(peer: &Rc<Peer>, kind: StreamKind) {
+    let of_task = Rc::clone(peer);
+    peer.endpoint.spawn_for(peer, "stream reader", async move { run(&of_task, kind).await });
+}
+
+async fn run(peer: &Rc<Peer>, kind: StreamKind) {
+    let mut pace = DialPace::new(peer.endpoint.shared.config.dial_frequency, Instant::now());
+    while !peer.is_stopping() {
+        let at = pace.next(Instant::now());
+        peer.sleep_until(at).await;
+        if peer.is_stopping() {
+            return;
+        }
+        let url = peer.url();
+        match dial::stream(peer, kind, &url).await {
+            Ok(established) => {
+                peer.activate();
+                let up = Event::StreamUp { peer: peer.shared.id, kind, direction: Direction::Reader };
+                peer.endpoint.emit(&up);
+                let error = read(peer, kind, established).await;
+                ended(peer, kind, error);
+            }
+            Err(error) => {
+                peer.url_unreachable(&url);
+                dial_failed(peer, kind, error);
+            }
+        }
+        peer.readers[lane_of(kind)].set_shut(None);
+    }
+}
+
+fn dial_failed(peer: &Rc<Peer>, kind: StreamKind, error: DialError) {
+    if peer.is_stopping() {
+        return;
+    }
+    let deactivates = match &error {
+        DialError::Refused(refusal) => refusal.deactivates(),
+        _ => true,
+    };
+    if deactivates {
+        peer.deactivate(Source::stream(kind), Action::Dial, &error.to_string());
+    }
+    if matches!(&error, DialError::Refused(refusal) if refusal.reports_removed()) {
+        peer.endpoint.emit(&Event::MemberRemoved { by: peer.shared.id });
+    }
+    peer.endpoint.emit(&Event::DialFailed { peer: peer.shared.id, kind, error });
+}
+
+fn ended(peer: &Rc<Peer>, kind: StreamKind, error: ReadError) {
+    if peer.is_stopping() {
+        return;
+    }
+    // A clean end does not deactivate: the redial that fails will.
+    if error != ReadError::Eof {
+        peer.deactivate(Source::stream(kind), Action::Read, &error.to_string());
+    }
+    peer.endpoint.emit(&Event::ReaderDown { peer: peer.shared.id, kind, reason: error });
+}
+
+async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> ReadError {
+    let Established { mut conn, body, rest } = established;
+    let slot = &peer.readers[lane_of(kind)];
+    let config = &peer.endpoint.shared.config;
+    let reader = StreamReaderConfig {
+        kind,
+        local: config.id,
+        remote: peer.shared.id,
+        limits: config.frames,
+        read_timeout: config.read_timeout,
+    };
+    let machine = StreamReader::new(&reader, body, &rest, peer.endpoint.core.pool.clone(), Instant::now());
+    *slot.machine.borrow_mut() = Some(machine);
+    slot.set_shut(Some(conn.shut()));
+    slot.expired.set(None);
+    let error = read_until_broken(peer, kind, slot, &mut conn).await;
+    *slot.machine.borrow_mut() = None;
+    conn.shut().shutdown();
+    slot.expired.take().unwrap_or(error)
+}
+
+async fn read_until_broken(peer: &Rc<Peer>, kind: StreamKind, slot: &ReaderSlot, conn: &mut Conn) -> ReadError {
+    let mut batch = Vec::new();
+    // What came behind the response head.
+    let mut result = slot.with(|machine| machine.decode(Instant::now(), &mut batch));
+    loop {
+        peer.deliver(kind, &mut batch);
+        if let Err(error) = result {
+            return error;
+        }
+        if peer.is_stopping() {
+            return ReadError::Eof;
+        }
+        let (block, range) = slot.with(StreamReader::lend);
+        let (read, block) = conn.read(block, range).await;
+        peer.endpoint.core.note_work();
+        let count = match read {
+            Ok(count) => count,
+            Err(error) => return broken(&error),
+        };
+        result = slot.with(|machine| machine.handle_read(Instant::now(), block, count, &mut batch));
+    }
+}
+
+fn broken(_error: &io::Error) -> ReadError {
+    ReadError::UnexpectedEof
+}
+
+impl ReaderSlot {
+    fn with<T>(&self, f: impl FnOnce(&mut StreamReader) -> T) -> T {
+        f(self.machine.borrow_mut().as_mut().expect("set while its connection is read"))
+    }
+}
+
+/// Deadlines of the connection, and another offer of what the host has not taken.
+pub(super) fn tick(peer: &Rc<Peer>, kind: StreamKind, now: Instant) {
+    let slot = &peer.readers[lane_of(kind)];
+    let expired = slot.machine.borrow_mut().as_mut().and_then(|machine| machine.handle_timeout(now).err());
+    if let Some(error) = expired {
+        slot.expired.set(Some(error));
+        slot.shutdown();
+    }
+    let waiting = slot.backlog.borrow().iter().any(|backlog| !backlog.is_empty());
+    if waiting {
+        peer.deliver(kind, &mut Vec::new());
+    }
+}
+
+impl Peer {
+    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards.
+    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
+        if self.is_paused() {
+            return self.reject(batch, RejectReason::Paused);
+        }
+        self.screen(batch);
+        let slot = &self.readers[lane_of(kind)];
+        let mut backlog = slot.backlog.take();
+        if kind == StreamKind::Message && batch.iter().any(is_proposal) {
+            let (proposals, rest) = batch.drain(..).partition(is_proposal);
+            *batch = rest;
+            self.offer(kind, true, &mut backlog[1], proposals);
+        } else if !backlog[1].is_empty() {
+            self.offer(kind, true, &mut backlog[1], Vec::new());
+        }
+        // The common case: nothing is left from last time, and the host takes everything.
+        if backlog[0].is_empty() {
+            if !batch.is_empty() {
+                self.process(kind, false, batch);
+            }
+            std::mem::swap(&mut backlog[0], batch);
+        } else {
+            self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
+        }
+        if backlog.iter().any(|backlog| !backlog.is_empty()) {
+            self.bound_backlog(&mut backlog);
+        } else {
+            // The memory stays with whoever reads next.
+            std::mem::swap(&mut backlog[0], batch);
+        }
+        slot.backlog.replace(backlog);
+    }
+
+    fn offer(&self, kind: StreamKind, proposals: bool, backlog: &mut Vec<Message>, mut more: Vec<Message>) {
+        backlog.append(&mut more);
+        if !backlog.is_empty() {
+            self.process(kind, proposals, backlog);
+        }
+    }
+
+    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) {
+        let via = match kind {
+            StreamKind::Msgapp => Via::Msgapp,
+            StreamKind::Message => Via::Message,
+        };
+        let origin = Origin { peer: self.shared.id, via, proposals };
+        self.endpoint.shared.raft.process(origin, messages);
+    }
+
+    fn bound_backlog(&self, backlog: &mut [Vec<Message>; 2]) {
+        for messages in backlog {
+            if messages.len() > BACKLOG_MESSAGES_MAX {
+                let mut over = messages.split_off(BACKLOG_MESSAGES_MAX);
+                self.reject(&mut over, RejectReason::HostFull);
+            }
+        }
+    }
+
+    /// Drops what this stream cannot carry.
+    fn screen(&self, batch: &mut Vec<Message>) {
+        let local = self.endpoint.shared.config.id;
+        let remote = self.shared.id;
+        batch.retain(|message| match screen(message, local, remote) {
+            Ok(()) => true,
+            Err(implausible) => {
+                let reason = RejectReason::Implausible(implausible);
+                self.endpoint.emit(&Event::Rejected { peer: remote, messages: 1, reason });
+                false
+            }
+        });
+    }
+
+    fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
+        if !batch.is_empty() {
+            self.endpoint.emit(&Event::Rejected { peer: self.shared.id, messages: batch.len(), reason });
+            batch.clear();
+        }
+    }
+}
+
+fn is_proposal(message: &Message) -> bool {
+    message.r#type() == MessageType::MsgProp
+}

@@ -1,0 +1,102 @@
+//! The part of a transport and its peers that every thread sees.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use super::core::{CoreShared, LaneKey, Letter};
+use crate::config::Config;
+use crate::cores::{Lane, LaneLimits};
+use crate::id::MemberId;
+use crate::proto::codec::StreamKind;
+use crate::raft::Raft;
+use crate::raftpb::Message;
+
+/// One transport.
+pub(crate) struct TransportShared {
+    pub(crate) config: Config,
+    pub(crate) raft: Arc<dyn Raft>,
+    pub(crate) core: Arc<CoreShared>,
+    pub(crate) peers: RwLock<HashMap<MemberId, Arc<PeerShared>>>,
+    pub(crate) stopped: AtomicBool,
+    /// What moments are counted from, to fit an atomic.
+    pub(crate) epoch: Instant,
+}
+
+/// Which writer a lane belongs to; also its number.
+pub(crate) const fn lane_of(kind: StreamKind) -> usize {
+    match kind {
+        StreamKind::Msgapp => 0,
+        StreamKind::Message => 1,
+    }
+}
+
+/// One peer.
+pub(crate) struct PeerShared {
+    pub(crate) id: MemberId,
+    pub(crate) core: Arc<CoreShared>,
+    /// Where the core keeps the peer; `usize::MAX` until it moved in.
+    pub(crate) slot: AtomicUsize,
+    pub(crate) lanes: [Lane<Message>; 2],
+    up: [AtomicBool; 2],
+    pub(crate) paused: AtomicBool,
+    pub(crate) stopped: AtomicBool,
+    /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
+    pub(crate) dropped: [AtomicUsize; DROPPED],
+    /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
+    active_since: AtomicU64,
+}
+
+/// Reasons for which a sender drops: lane full by messages, by bytes, no stream, paused.
+pub(crate) const DROPPED: usize = 4;
+
+impl PeerShared {
+    pub(crate) fn new(id: MemberId, core: Arc<CoreShared>, limits: LaneLimits) -> Self {
+        Self {
+            id,
+            core,
+            slot: AtomicUsize::new(usize::MAX),
+            lanes: [Lane::new(limits), Lane::new(limits)],
+            up: Default::default(),
+            paused: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            dropped: Default::default(),
+            active_since: AtomicU64::new(0),
+        }
+    }
+
+    /// True while the writer of this lane has a connection.
+    pub(crate) fn is_up(&self, lane: usize) -> bool {
+        self.up[lane].load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_up(&self, lane: usize, up: bool) {
+        self.up[lane].store(up, Ordering::Release);
+    }
+
+    /// Tells the core that the lane has messages, unless it was told already.
+    pub(crate) fn post_dirty(&self, lane: usize) {
+        let slot = self.slot.load(Ordering::Acquire);
+        self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
+    }
+
+    /// Counts messages that a sender dropped; true if the core must be told, which then tells the
+    /// host once for all of them.
+    pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
+        self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {
+        match self.active_since.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(epoch + Duration::from_nanos(nanos)),
+        }
+    }
+
+    pub(super) fn set_active_since(&self, epoch: Instant, since: Option<Instant>) {
+        // A peer that became active in the very first nanosecond still counts as active.
+        let nanos = since.map_or(0, |at| at.saturating_duration_since(epoch).as_nanos().max(1) as u64);
+        self.active_since.store(nanos, Ordering::Relaxed);
+    }
+}

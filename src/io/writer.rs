@@ -1,0 +1,230 @@
+//! The writer loop: one write in flight, the next chain fills meanwhile.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use monoio::net::TcpStream;
+
+use super::conn::Conn;
+use super::peer::Peer;
+use super::shared::lane_of;
+use crate::buf::Chain;
+use crate::event::{Direction, DropReason, Event};
+use crate::proto::codec::StreamKind;
+use crate::proto::status::{Action, Source};
+use crate::proto::stream::BodyFraming;
+
+/// A stream may be replaced once in this time; a faster dialler waits, for Go's second dial
+/// follows its first at once and must not be refused.
+const REPLACE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A peer that replaces its streams more often than this in a minute ...
+const REPLACEMENTS_A_MINUTE_MAX: u32 = 60;
+
+/// ... waits so long for the next.
+const REPLACE_PENALTY: Duration = Duration::from_secs(30);
+
+/// How often a stream was replaced lately.
+#[derive(Debug, Default)]
+pub(super) struct Flapping {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Flapping {
+    /// When the next replacement is admitted.
+    fn admit(&mut self, now: Instant) -> Instant {
+        match self.since {
+            Some(since) if now < since + Duration::from_secs(60) => self.count += 1,
+            _ => (self.since, self.count) = (Some(now), 1),
+        }
+        if self.count > REPLACEMENTS_A_MINUTE_MAX {
+            (self.since, self.count) = (None, 0);
+            now + REPLACE_PENALTY
+        } else {
+            now + REPLACE_INTERVAL
+        }
+    }
+}
+
+/// Attaches a connection whose handshake was accepted, and writes until it ends. `head` is the
+/// response head; the old connection is closed before its first byte leaves.
+pub(super) async fn attach(
+    peer: &Rc<Peer>,
+    kind: StreamKind,
+    mut conn: Conn,
+    watch: TcpStream,
+    head: Vec<u8>,
+    framing: BodyFraming,
+) {
+    peer.wait_to_replace(kind).await;
+    if peer.is_stopping() {
+        return conn.shut().shutdown();
+    }
+    let generation = peer.begin_attach(kind, &conn);
+    let shut = conn.shut();
+    watch_for_end(peer, kind, generation, watch, &conn);
+    if let Err(error) = conn.write_all(head).await {
+        peer.writer_failed(kind, generation, Action::Write, &error.to_string());
+        return shut.shutdown();
+    }
+    if peer.finish_attach(kind, generation, framing) {
+        run(peer, kind, generation, conn).await;
+    }
+    shut.shutdown();
+}
+
+/// A client sends nothing after its request, so readable means gone: found at once and not at the
+/// next write that fails.
+fn watch_for_end(peer: &Rc<Peer>, kind: StreamKind, generation: u64, watch: TcpStream, conn: &Conn) {
+    let shut = conn.shut();
+    let of_task = Rc::clone(peer);
+    peer.endpoint.spawn_for(peer, "stream watch", async move {
+        let _ = of_task.endpoint.core.operation(watch.readable(true)).await;
+        of_task.writer_failed(kind, generation, Action::Write, "the peer closed the connection");
+        shut.shutdown();
+    });
+}
+
+async fn run(peer: &Rc<Peer>, kind: StreamKind, generation: u64, mut conn: Conn) {
+    while let Some(chain) = poll_fn(|cx| peer.poll_chain(kind, generation, cx)).await {
+        if let Err(error) = write(peer, kind, generation, &mut conn, chain).await {
+            return peer.writer_failed(kind, generation, Action::Write, &error.to_string());
+        }
+        peer.endpoint.core.note_work();
+    }
+}
+
+async fn write(
+    peer: &Rc<Peer>,
+    kind: StreamKind,
+    generation: u64,
+    conn: &mut Conn,
+    mut chain: Chain,
+) -> io::Result<()> {
+    loop {
+        let (result, rest) = conn.write(chain).await;
+        chain = rest;
+        chain.advance(result?);
+        let mut slot = peer.writers[lane_of(kind)].borrow_mut();
+        if slot.generation != generation {
+            return Ok(()); // the new connection's machine knows nothing of this chain
+        }
+        if chain.is_empty() {
+            slot.machine.handle_written();
+            return Ok(());
+        }
+        slot.machine.handle_progress(Instant::now());
+    }
+}
+
+impl Peer {
+    async fn wait_to_replace(&self, kind: StreamKind) {
+        loop {
+            let admitted = self.writers[lane_of(kind)].borrow().replace_at;
+            if admitted <= Instant::now() || self.is_stopping() {
+                return;
+            }
+            self.sleep_until(admitted).await;
+        }
+    }
+
+    /// Detaches the old connection and makes this one the newest.
+    fn begin_attach(&self, kind: StreamKind, conn: &Conn) -> u64 {
+        let lane = lane_of(kind);
+        self.detach(kind, "replaced by a newer connection");
+        let now = Instant::now();
+        let mut slot = self.writers[lane].borrow_mut();
+        slot.replace_at = slot.flapping.admit(now);
+        slot.generation += 1;
+        slot.shut = Some(conn.shut());
+        slot.generation
+    }
+
+    /// The response head is out: messages may follow. False if a newer connection came meanwhile.
+    fn finish_attach(&self, kind: StreamKind, generation: u64, framing: BodyFraming) -> bool {
+        let lane = lane_of(kind);
+        {
+            let mut slot = self.writers[lane].borrow_mut();
+            if slot.generation != generation || self.is_stopping() {
+                return false;
+            }
+            slot.machine.attach(framing);
+        }
+        self.shared.set_up(lane, true);
+        self.activate();
+        self.endpoint.emit(&Event::StreamUp { peer: self.shared.id, kind, direction: Direction::Writer });
+        true
+    }
+
+    /// The next chain to write, `None` when the connection is over.
+    fn poll_chain(
+        &self,
+        kind: StreamKind,
+        generation: u64,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Chain>> {
+        let lane = lane_of(kind);
+        if self.writers[lane].borrow().generation != generation {
+            return Poll::Ready(None);
+        }
+        self.fill(lane);
+        let mut slot = self.writers[lane].borrow_mut();
+        if slot.machine.is_finished() || slot.shut.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Some(chain) = slot.machine.poll_transmit(Instant::now()) {
+            // What waited for room behind the last chain can be encoded while this one is written.
+            return Poll::Ready(Some(chain));
+        }
+        slot.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The connection of this generation is broken.
+    pub(super) fn writer_failed(&self, kind: StreamKind, generation: u64, action: Action, reason: &str) {
+        if self.writers[lane_of(kind)].borrow().generation != generation {
+            return;
+        }
+        if self.detach(kind, reason) && !self.is_stopping() {
+            self.deactivate(Source::stream(kind), action, reason);
+        }
+    }
+
+    /// Lets go of the current connection, if there is one, and tells what is lost with it.
+    fn detach(&self, kind: StreamKind, reason: &str) -> bool {
+        let lane = lane_of(kind);
+        self.shared.set_up(lane, false);
+        let (shut, encoded, waker) = {
+            let mut slot = self.writers[lane].borrow_mut();
+            (slot.shut.take(), slot.machine.detach(), slot.waker.take())
+        };
+        let Some(shut) = shut else { return false };
+        shut.shutdown();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        let lost = encoded + self.drain_lane(lane);
+        self.endpoint.emit(&Event::WriterDown { peer: self.shared.id, kind, reason: reason.to_owned() });
+        self.report_lost(lost, DropReason::StreamLost);
+        true
+    }
+
+    /// Heartbeats and stalls.
+    pub(super) fn tick_writer(&self, kind: StreamKind, now: Instant) {
+        let lane = lane_of(kind);
+        let (result, generation, waker) = {
+            let mut slot = self.writers[lane].borrow_mut();
+            (slot.machine.handle_timeout(now), slot.generation, slot.waker.take())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if result.is_err() {
+            self.writer_failed(kind, generation, Action::Heartbeat, "a write made no progress in time");
+        }
+    }
+}

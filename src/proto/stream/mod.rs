@@ -1,0 +1,20 @@
+//! The two streams of a peer as machines: bytes, messages and `now` in; chains, messages and
+//! deadlines out. Protocol section 9, rafthttp's `stream.go` without its sockets.
+//!
+//! ```text
+//!                 attach                       write error, stall,
+//!        Idle ------------------> Working ---- newer attach, stop ----> Idle
+//!   (not picked)                  push / tick -> chain -> written
+//! ```
+
+mod inbox;
+mod outbox;
+mod reader;
+mod writer;
+
+pub use outbox::BodyFraming;
+pub use reader::{ReadError, StreamReader, StreamReaderConfig};
+pub use writer::{
+    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, StreamWriter, StreamWriterConfig,
+    WriterCounters,
+};

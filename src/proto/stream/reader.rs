@@ -1,0 +1,198 @@
+//! The stream reader: from bytes as they come off a socket to whole messages.
+//!
+//! ```text
+//!   read -> undo the framing in place -> is a whole unit there? -> no:  read on
+//!                                                               -> yes: make the bytes stable,
+//!                                                                       decode all whole units
+//! ```
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::inbox::Inbox;
+use crate::buf::{Block, Pool};
+use crate::id::MemberId;
+use crate::proto::codec::{DecodeError, Decoder, FrameLimits, StreamKind};
+use crate::proto::http::{BodyDecoder, BodyError, BodyState};
+use crate::raftpb::Message;
+
+/// Inside a frame a sender must move at least this much per [`SLOW_WINDOW`]: 1 KiB/s, so that a
+/// 64 kbit/s link passes and one byte every four seconds does not.
+const SLOW_WINDOW_BYTES_MIN: u64 = 30 << 10;
+
+/// The window over which that is measured.
+const SLOW_WINDOW: Duration = Duration::from_secs(30);
+
+/// What a stream reader needs to know for one connection.
+#[derive(Clone, Debug)]
+pub struct StreamReaderConfig {
+    /// Which of the two streams.
+    pub kind: StreamKind,
+    /// Our own id.
+    pub local: MemberId,
+    /// The member at the other end.
+    pub remote: MemberId,
+    /// Bounds of frames.
+    pub limits: FrameLimits,
+    /// Silence of this length ends the stream (5 s; etcd 3.5 and later forgot it).
+    pub read_timeout: Duration,
+}
+
+/// Why a stream ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The body ended where a frame ended: the sender closed on purpose.
+    Eof,
+    /// The connection ended inside a frame or before the last chunk.
+    UnexpectedEof,
+    /// The chunked framing is broken.
+    Body(BodyError),
+    /// A frame is broken or too large.
+    Frame(DecodeError),
+    /// Nothing came for the read timeout.
+    Silent,
+    /// Bytes came, but too few to ever finish.
+    TooSlow,
+}
+
+/// One connection's stream reader.
+#[derive(Debug)]
+pub struct StreamReader {
+    body: BodyDecoder,
+    decoder: Decoder,
+    inbox: Inbox,
+    body_ended: bool,
+    read_timeout: Duration,
+    silent_at: Instant,
+    slow: SlowWindow,
+    link_heartbeats: u64,
+}
+
+/// Bytes that came since `since`, while a frame is incomplete.
+#[derive(Debug)]
+struct SlowWindow {
+    since: Instant,
+    bytes: u64,
+}
+
+impl StreamReader {
+    /// A reader for a connection whose response head was read; `rest` is what came behind it, and
+    /// [`StreamReader::decode`] is due at once.
+    #[must_use]
+    pub fn new(config: &StreamReaderConfig, body: BodyDecoder, rest: &[u8], pool: Pool, now: Instant) -> Self {
+        Self {
+            body,
+            decoder: Decoder::new(config.kind, config.local, config.remote, config.limits),
+            inbox: Inbox::new(pool, rest),
+            body_ended: false,
+            read_timeout: config.read_timeout,
+            silent_at: now + config.read_timeout,
+            slow: SlowWindow { since: now, bytes: 0 },
+            link_heartbeats: 0,
+        }
+    }
+
+    /// Lends the buffer to the kernel, with the range to read into (never empty).
+    /// [`StreamReader::handle_read`] brings it back.
+    ///
+    /// # Panics
+    /// If it is lent already.
+    pub fn lend(&mut self) -> (Block, Range<usize>) {
+        self.inbox.lend()
+    }
+
+    /// A read of `count` bytes came back; 0 is the end of the connection. Appends every whole
+    /// message to `out`; after an error those before it are there too.
+    ///
+    /// # Errors
+    /// Whatever ends the stream.
+    pub fn handle_read(
+        &mut self,
+        now: Instant,
+        block: Block,
+        count: usize,
+        out: &mut Vec<Message>,
+    ) -> Result<(), ReadError> {
+        self.inbox.restore(block, count);
+        if count == 0 {
+            return Err(self.end_of_stream());
+        }
+        self.silent_at = now + self.read_timeout;
+        self.slow.bytes += count as u64;
+        self.decode(now, out)
+    }
+
+    /// Decodes what is there, as after a read.
+    ///
+    /// # Errors
+    /// Whatever ends the stream.
+    pub fn decode(&mut self, now: Instant, out: &mut Vec<Message>) -> Result<(), ReadError> {
+        let (block, marks) = self.inbox.parts();
+        let state = self.body.advance(block, marks);
+        // Frames in front of a broken chunk are whole and valid: they are delivered all the same.
+        if self.decode_units(out)? {
+            self.slow = SlowWindow { since: now, bytes: 0 };
+        }
+        if state.map_err(ReadError::Body)? == BodyState::Ended {
+            self.body_ended = true;
+            return Err(self.end_of_stream());
+        }
+        let need = self.decoder.next_unit(self.inbox.body()).map_err(ReadError::Frame)?;
+        self.inbox.make_room(need);
+        Ok(())
+    }
+
+    /// True if at least one unit was whole.
+    fn decode_units(&mut self, out: &mut Vec<Message>) -> Result<bool, ReadError> {
+        let body = self.inbox.body();
+        if body.is_empty() || self.decoder.next_unit(body).map_err(ReadError::Frame)? > body.len() {
+            return Ok(false);
+        }
+        let stable = self.inbox.stabilise();
+        let decoded = self.decoder.decode(&stable.body, out).map_err(ReadError::Frame)?;
+        self.link_heartbeats += decoded.link_heartbeats as u64;
+        self.inbox.consume(stable, decoded.consumed);
+        Ok(true)
+    }
+
+    /// EOF at a field boundary is a clean end, as in rafthttp; a chunked body must have ended too.
+    fn end_of_stream(&self) -> ReadError {
+        let body_over = self.body_ended || self.body.ends_with_connection();
+        if body_over && self.inbox.body().is_empty() && self.decoder.is_between_frames() {
+            ReadError::Eof
+        } else {
+            ReadError::UnexpectedEof
+        }
+    }
+
+    /// The next moment at which [`StreamReader::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        self.silent_at.min(self.slow.since + SLOW_WINDOW)
+    }
+
+    /// Looks at the clock.
+    ///
+    /// # Errors
+    /// [`ReadError::Silent`] or [`ReadError::TooSlow`]: the caller closes.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ReadError> {
+        if now >= self.silent_at {
+            return Err(ReadError::Silent);
+        }
+        if now >= self.slow.since + SLOW_WINDOW {
+            let inside_frame = !self.inbox.is_empty() || !self.decoder.is_between_frames();
+            if inside_frame && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
+                return Err(ReadError::TooSlow);
+            }
+            self.slow = SlowWindow { since: now, bytes: 0 };
+        }
+        Ok(())
+    }
+
+    /// Link heartbeats received on this connection.
+    #[must_use]
+    pub const fn link_heartbeats(&self) -> u64 {
+        self.link_heartbeats
+    }
+}

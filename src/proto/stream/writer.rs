@@ -1,0 +1,285 @@
+//! The stream writer: what happens between a message leaving its lane and a chain being written.
+//!
+//! rafthttp's `streamWriter`, with one write in flight while the next chain fills. The lane itself
+//! (the queue of 4,096) belongs to the caller, who drains it while there is room.
+
+use std::time::{Duration, Instant};
+
+use super::outbox::{BodyFraming, Outbox};
+use crate::buf::{Chain, Pool};
+use crate::id::MemberId;
+use crate::proto::codec::{Dialect, Encoder, StreamKind};
+use crate::raftpb::{Message, link_heartbeat};
+
+/// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
+pub const LANE_MESSAGES_MAX: usize = 4096;
+
+/// Past so many messages a chain is flushed although the lane is not drained: half of the lane, so
+/// that a receiver never waits for a sender that is kept busy.
+pub const FLUSH_MESSAGES: usize = LANE_MESSAGES_MAX / 2;
+
+/// Past so many bytes, likewise: half of the write buffer of 256 KiB. Larger writes gain nothing
+/// on loopback or a 10 Gbit/s link, and a receiver decodes the first half while we fill the other.
+pub const FLUSH_BYTES: usize = 128 << 10;
+
+/// At most so many encoded bytes wait behind a write in flight (plus the one message that crosses
+/// the line); the rest stays in the lane, where it is counted by messages and can still be told.
+pub const ENCODED_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(FLUSH_BYTES < ENCODED_BYTES_MAX);
+
+/// What a stream writer needs to know once.
+#[derive(Clone, Debug)]
+pub struct StreamWriterConfig {
+    /// Which of the two streams.
+    pub kind: StreamKind,
+    /// Which etcd release's bytes to produce.
+    pub dialect: Dialect,
+    /// Our own id.
+    pub local: MemberId,
+    /// The member at the other end.
+    pub remote: MemberId,
+    /// Between two link heartbeats, however busy the stream is; a third of the reader's deadline.
+    pub heartbeat_interval: Duration,
+    /// A write that makes no progress for so long ends the stream.
+    pub stall_timeout: Duration,
+}
+
+/// Why a chain left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flush {
+    /// The lane was empty.
+    Drained,
+    /// More than [`FLUSH_MESSAGES`] waited.
+    Messages,
+    /// More than [`FLUSH_BYTES`] waited.
+    Bytes,
+    /// A link heartbeat, or the end of the body.
+    Urgent,
+}
+
+/// What a stream writer did since it was made; plain counters, read by copying.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct WriterCounters {
+    /// Messages encoded.
+    pub messages: u64,
+    /// Link heartbeats encoded.
+    pub heartbeats: u64,
+    /// Protobuf bytes of what was flushed: what etcd counts in `peer_sent_bytes_total`.
+    pub flushed_bytes: u64,
+    /// Flushes by reason, in the order of [`Flush`].
+    pub flushes: [u64; 4],
+}
+
+/// One stream writer; lives as long as its peer, connections come and go.
+#[derive(Debug)]
+pub struct StreamWriter {
+    config: StreamWriterConfig,
+    pool: Pool,
+    heartbeat_at: Instant,
+    connection: Option<Connection>,
+    counters: WriterCounters,
+}
+
+#[derive(Debug)]
+struct Connection {
+    encoder: Encoder,
+    outbox: Outbox,
+    /// Messages in the outbox, and their protobuf bytes.
+    unflushed_messages: usize,
+    unflushed_bytes: u64,
+    /// Messages in the chain that the kernel holds, and when it must have moved.
+    in_flight: Option<InFlight>,
+    drained: bool,
+    urgent: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    messages: usize,
+    stalled_at: Instant,
+}
+
+impl StreamWriter {
+    /// An idle writer. The heartbeat clock starts here and not at attach, as rafthttp's does.
+    #[must_use]
+    pub fn new(config: StreamWriterConfig, pool: Pool, now: Instant) -> Self {
+        let heartbeat_at = now + config.heartbeat_interval;
+        Self { config, pool, heartbeat_at, connection: None, counters: WriterCounters::default() }
+    }
+
+    /// A connection was handed over; its response head is written. The codec starts anew.
+    /// The caller has detached the old connection, if there was one.
+    ///
+    /// # Panics
+    /// If a connection is attached already.
+    pub fn attach(&mut self, framing: BodyFraming) {
+        assert!(self.connection.is_none(), "the old connection is detached first");
+        self.connection = Some(Connection {
+            encoder: Encoder::new(self.config.kind, self.config.dialect, self.config.local, self.config.remote),
+            outbox: Outbox::new(self.pool.clone(), framing),
+            unflushed_messages: 0,
+            unflushed_bytes: 0,
+            in_flight: None,
+            drained: true,
+            urgent: false,
+            ended: false,
+        });
+    }
+
+    /// The connection is gone. Returns how many messages were encoded but not known to be written:
+    /// they are lost, and never sent again on another stream (a torn frame cannot be told apart).
+    pub fn detach(&mut self) -> usize {
+        let Some(connection) = self.connection.take() else { return 0 };
+        connection.unflushed_messages + connection.in_flight.map_or(0, |f| f.messages)
+    }
+
+    /// True while a connection is attached and not ended: only then the writer is picked.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| !c.ended)
+    }
+
+    /// True if a message may be pushed now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| !c.ended && c.outbox.len() < ENCODED_BYTES_MAX)
+    }
+
+    /// True if nothing is queued, encoded or in flight: a message pushed now leaves at once.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| !c.ended && c.in_flight.is_none() && c.outbox.is_empty())
+    }
+
+    /// Encodes a message. From here on it is never dropped while the connection lives: the codec
+    /// state has advanced.
+    ///
+    /// # Panics
+    /// Without [`StreamWriter::has_room`].
+    #[inline]
+    pub fn push(&mut self, message: &Message) {
+        let connection = self.connection.as_mut().expect("has_room was asked");
+        let bytes = connection.encoder.encode(message, &mut connection.outbox);
+        connection.unflushed_messages += 1;
+        connection.unflushed_bytes += bytes as u64;
+        connection.drained = false;
+        self.counters.messages += 1;
+    }
+
+    /// The lane is empty: what was encoded may leave.
+    pub fn lane_drained(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.drained = true;
+        }
+    }
+
+    /// Ends the body on purpose, as etcd does when a stream is replaced or stopped.
+    pub fn end(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && !connection.ended
+        {
+            connection.outbox.end_body();
+            connection.ended = true;
+            connection.urgent = true;
+        }
+    }
+
+    /// The next chain to write, if one is due and none is in flight.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Chain> {
+        let connection = self.connection.as_mut()?;
+        let reason = connection.flush_due()?;
+        self.counters.flushes[reason as usize] += 1;
+        self.counters.flushed_bytes += std::mem::take(&mut connection.unflushed_bytes);
+        let messages = std::mem::take(&mut connection.unflushed_messages);
+        connection.urgent = false;
+        connection.in_flight = Some(InFlight { messages, stalled_at: now + self.config.stall_timeout });
+        Some(connection.outbox.flush())
+    }
+
+    /// A part of the chain was written, and more of it is on its way.
+    pub fn handle_progress(&mut self, now: Instant) {
+        if let Some(Connection { in_flight: Some(in_flight), .. }) = &mut self.connection {
+            in_flight.stalled_at = now + self.config.stall_timeout;
+        }
+    }
+
+    /// The whole chain was written.
+    pub fn handle_written(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.in_flight = None;
+        }
+    }
+
+    /// True when the body was ended and all of it is written: the connection can be closed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.ended && c.in_flight.is_none() && c.outbox.is_empty())
+    }
+
+    /// The next moment at which [`StreamWriter::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        let stalled_at = self.connection.as_ref().and_then(|c| c.in_flight.as_ref()).map(|f| f.stalled_at);
+        stalled_at.map_or(self.heartbeat_at, |at| at.min(self.heartbeat_at))
+    }
+
+    /// Sends a link heartbeat when one is due, busy or not.
+    ///
+    /// # Errors
+    /// [`Stalled`] when the kernel took nothing for `stall_timeout`: the caller closes.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Stalled> {
+        if now >= self.heartbeat_at {
+            // A late tick is followed by a whole interval, as Go's ticker drops what was missed.
+            self.heartbeat_at = now + self.config.heartbeat_interval;
+            self.push_heartbeat();
+        }
+        match self.connection.as_ref().and_then(|c| c.in_flight.as_ref()) {
+            Some(in_flight) if now >= in_flight.stalled_at => Err(Stalled),
+            _ => Ok(()),
+        }
+    }
+
+    fn push_heartbeat(&mut self) {
+        let Some(connection) = self.connection.as_mut().filter(|c| !c.ended) else { return };
+        let bytes = connection.encoder.encode(&link_heartbeat(), &mut connection.outbox);
+        connection.unflushed_bytes += bytes as u64;
+        connection.urgent = true;
+        self.counters.heartbeats += 1;
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn counters(&self) -> WriterCounters {
+        self.counters
+    }
+
+    /// The settings it was made with.
+    #[must_use]
+    pub const fn config(&self) -> &StreamWriterConfig {
+        &self.config
+    }
+}
+
+/// A write made no progress for `stall_timeout`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stalled;
+
+impl Connection {
+    fn flush_due(&self) -> Option<Flush> {
+        if self.in_flight.is_some() || self.outbox.is_empty() {
+            None
+        } else if self.drained {
+            Some(Flush::Drained)
+        } else if self.urgent {
+            Some(Flush::Urgent)
+        } else if self.outbox.len() > FLUSH_BYTES {
+            Some(Flush::Bytes)
+        } else if self.unflushed_messages > FLUSH_MESSAGES {
+            Some(Flush::Messages)
+        } else {
+            None
+        }
+    }
+}
