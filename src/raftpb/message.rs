@@ -43,6 +43,18 @@ impl Message {
         Self { r#type: Some(MessageType::MsgHeartbeat as i32), ..Self::default() }
     }
 
+    /// True if the entries have the indexes that follow on the message's own, one by one, as
+    /// those of any MsgApp do.
+    #[inline]
+    #[must_use]
+    pub fn has_contiguous_entries(&self) -> bool {
+        let mut index = self.index();
+        self.entries.iter().all(|entry| {
+            index = index.wrapping_add(1);
+            entry.index() == index
+        })
+    }
+
     /// Bytes of everything in the message that has no fixed size: entry data, context, snapshot
     /// data, and the same of its responses. What bounds in bytes count.
     ///
