@@ -2,8 +2,9 @@
 //! from `raftpb/raft.proto` and committed, with bytes as [`bytes::Bytes`] and presence kept, so
 //! that every dialect of etcd can be produced byte for byte.
 
-#[allow(missing_docs, clippy::doc_markdown, reason = "generated")]
+#[allow(missing_docs, clippy::doc_markdown, clippy::use_self, reason = "generated")]
 #[rustfmt::skip]
 mod generated;
+mod message;
 
 pub use generated::*;

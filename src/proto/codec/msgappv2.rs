@@ -1,0 +1,45 @@
+//! The `msgapp` stream (protocol 6.2, `msgappv2_codec.go`): what both of its ends know.
+//!
+//! ```text
+//!   link heartbeat   | 00 |
+//!   AppEntries       | 01 | count (8) | n (8) | Entry (n) | ... | commit (8) |
+//!   MsgApp           | 02 | n (8) | Message (n) |
+//! ```
+//!
+//! Both ends keep a pair (term, index), zero at the start of a connection. An append that continues
+//! at the pair goes without its head, which the other end makes up from its own pair.
+
+mod decoder;
+mod encoder;
+
+pub use decoder::MsgAppV2Decoder;
+pub use encoder::{AppFrame, MsgAppV2Encoder, encode_app_entries};
+
+use crate::raftpb::Message;
+
+pub(super) const LINK_HEARTBEAT: u8 = 0;
+pub(super) const APP_ENTRIES: u8 = 1;
+pub(super) const MSG_APP: u8 = 2;
+
+/// Where the log of the stream stands: what the next append follows on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Position {
+    term: u64,
+    index: u64,
+}
+
+impl Position {
+    /// After an AppEntries frame of `count` entries.
+    #[inline]
+    const fn after_entries(self, count: usize) -> Self {
+        // Wraps as Go does: an index near the end is nonsense, but both ends must agree on it.
+        Self { term: self.term, index: self.index.wrapping_add(count as u64) }
+    }
+
+    /// After a MsgApp frame, from whatever message it carried.
+    #[inline]
+    fn after_message(message: &Message) -> Self {
+        let index = message.entries.last().map_or_else(|| message.index(), |entry| entry.index());
+        Self { term: message.term(), index }
+    }
+}
