@@ -4,14 +4,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use semver::Version;
-
 use crate::error::ConfigError;
 use crate::event::{NoObserver, Observer};
 use crate::id::{ClusterId, MemberId};
 use crate::proto::codec::{Dialect, FrameLimits};
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::handshake::Identity;
 use crate::proto::stream::LANE_MESSAGES_MAX;
+use crate::proto::version::{Version, Versions};
 
 /// Where the transport listens; apart from the advertised URLs, for addresses behind a NAT.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Config {
             listen: Listen::Nowhere,
             core: 0,
             dialect: Dialect::default(),
-            server_version: crate::proto::version::server_version(),
+            server_version: Version::SERVER,
             heartbeat_interval: Duration::from_millis(1_667),
             read_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
@@ -129,6 +129,16 @@ impl Config {
             return wrong("handshakes_max", "with 0 nobody could ever connect; the defaults are 256 and 32");
         }
         Ok(())
+    }
+
+    /// What is said of us in handshakes; only after [`Config::validate`].
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            member: self.id,
+            cluster: self.cluster_id,
+            versions: Versions { server: self.server_version.clone(), min_cluster: Version::MIN_CLUSTER },
+            peer_urls: PeerUrls::parse(&self.peer_urls).ok(),
+        }
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {

@@ -64,6 +64,20 @@ pub enum DialError {
     Refused(DialRefusal),
 }
 
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => write!(f, "cannot resolve: {error}"),
+            Self::Connect(error) => f.write_str(error),
+            Self::Timeout => f.write_str("no connection or no answer in time"),
+            Self::Malformed(error) => write!(f, "malformed answer: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
 /// Something happened on a core.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -120,6 +134,11 @@ pub enum Event {
     MemberRemoved {
         /// Who said so.
         by: MemberId,
+    },
+    /// The listener could not accept, or ended.
+    ListenerFailed {
+        /// What the kernel said.
+        error: String,
     },
     /// We refused a request.
     RequestRefused {

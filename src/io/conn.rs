@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::core::Core;
 use super::rent::{Gather, Pieces, ReadSpace, Single};
@@ -34,6 +36,16 @@ pub(super) struct Shut {
 }
 
 impl Shut {
+    /// For a socket that stays open until [`Shut::forget`].
+    pub(super) const fn new(fd: RawFd) -> Self {
+        Self { fd: Cell::new(Some(fd)), done: Cell::new(false) }
+    }
+
+    /// The socket is about to be closed.
+    pub(super) fn forget(&self) {
+        self.fd.set(None);
+    }
+
     /// Shuts the socket down; whatever is pending on it completes. Doing it twice is harmless.
     pub(super) fn shutdown(&self) {
         self.done.set(true);
@@ -51,10 +63,14 @@ impl Shut {
 impl Conn {
     /// Takes over a connected, blocking socket (a non-blocking one would make the ring answer
     /// EAGAIN instead of waiting).
-    pub(super) fn new(core: Rc<Core>, stream: std::net::TcpStream, remote: SocketAddr) -> io::Result<Self> {
-        let fd = stream.as_raw_fd();
+    pub(super) fn new(
+        core: Rc<Core>,
+        stream: std::net::TcpStream,
+        remote: SocketAddr,
+        shut: Rc<Shut>,
+    ) -> io::Result<Self> {
+        set_options(&stream)?;
         let stream = TcpStream::from_std(stream)?;
-        let shut = Rc::new(Shut { fd: Cell::new(Some(fd)), done: Cell::new(false) });
         Ok(Self { stream, core, shut, pieces: Pieces::default(), remote })
     }
 
@@ -86,6 +102,11 @@ impl Conn {
         }
     }
 
+    /// Tells the other end that nothing more comes; what it still sends can be read.
+    pub(super) fn shutdown_write(&self) {
+        sys::shutdown_write(self.stream.as_raw_fd());
+    }
+
     /// Writes all of a small piece: a head, a refusal.
     pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let mut chain = Chain::default();
@@ -101,6 +122,21 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.shut.fd.set(None);
+        self.shut.forget();
     }
+}
+
+/// What a member's death may cost before the kernel tells: with keepalive on an idle connection,
+/// with the user timeout on one that has bytes in flight.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(5))
+    .with_interval(Duration::from_secs(1))
+    .with_retries(3);
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn set_options(stream: &std::net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

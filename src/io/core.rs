@@ -201,19 +201,17 @@ impl Core {
         self.sleep_until(Instant::now() + duration)
     }
 
-    /// Takes a resident in; the slot is its address for letters.
-    pub(super) fn move_in(&self, make: impl FnOnce(usize) -> Rc<dyn Resident>) -> usize {
-        let slot = {
-            let mut residents = self.residents.borrow_mut();
-            let free = residents.iter().position(Option::is_none);
-            free.unwrap_or_else(|| {
-                residents.push(None);
-                residents.len() - 1
-            })
-        };
-        let resident = make(slot);
+    /// A slot for [`Core::move_in`]; it is the resident's address for letters.
+    pub(super) fn free_slot(&self) -> usize {
+        let mut residents = self.residents.borrow_mut();
+        residents.iter().position(Option::is_none).unwrap_or_else(|| {
+            residents.push(None);
+            residents.len() - 1
+        })
+    }
+
+    pub(super) fn move_in(&self, slot: usize, resident: Rc<dyn Resident>) {
         self.residents.borrow_mut()[slot] = Some(resident);
-        slot
     }
 
     pub(super) fn move_out(&self, slot: usize) {

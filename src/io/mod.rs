@@ -17,6 +17,7 @@ mod dial;
 mod doorbell;
 mod endpoint;
 mod guard;
+mod input;
 mod peer;
 mod reader;
 mod rent;
@@ -30,7 +31,9 @@ mod timers;
 mod writer;
 
 pub use cores::{CoreStats, Cores, CoresConfig};
+pub(crate) use self::core::Core;
 pub(crate) use endpoint::Endpoint;
+pub use guard::Ending;
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use signal::Signal;

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use super::conn::Shut;
-use super::core::Resident;
+use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::reader::{self, ReaderSlot};
@@ -21,18 +22,18 @@ use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
-use crate::proto::picker::UrlPicker;
-use crate::proto::status::{Action, PeerStatus, Source, StatusEdge};
+use crate::proto::picker::Picker;
+use crate::proto::status::{Action, Edge, Source, Status, failure_text};
 use crate::proto::stream::{StreamWriter, StreamWriterConfig};
-use crate::raftpb::{Message, payload_bytes};
+use crate::raftpb::Message;
 
 /// One peer.
 pub(crate) struct Peer {
     pub(super) endpoint: Rc<Endpoint>,
     pub(super) shared: Arc<PeerShared>,
     slot: usize,
-    picker: RefCell<UrlPicker>,
-    status: RefCell<PeerStatus>,
+    picker: RefCell<Picker>,
+    status: RefCell<Status>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
     stopping: Cell<bool>,
@@ -57,14 +58,10 @@ pub(super) struct WriterSlot {
 impl Peer {
     /// Takes up residence on the core and starts to dial.
     pub(super) fn start(endpoint: &Rc<Endpoint>, shared: Arc<PeerShared>, urls: PeerUrls) -> Rc<Self> {
-        let mut made = None;
-        endpoint.core.move_in(|slot| {
-            let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
-            peer.shared.slot.store(slot, Ordering::Release);
-            made = Some(Rc::clone(&peer));
-            peer
-        });
-        let peer = made.expect("made by move_in");
+        let slot = endpoint.core.free_slot();
+        let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
+        endpoint.core.move_in(slot, Rc::clone(&peer) as Rc<dyn Resident>);
+        peer.shared.slot.store(slot, Ordering::Release);
         for kind in StreamKind::ALL {
             reader::start(&peer, kind);
         }
@@ -95,8 +92,8 @@ impl Peer {
         Self {
             writers: [writer(StreamKind::Msgapp), writer(StreamKind::Message)],
             readers: Default::default(),
-            picker: RefCell::new(UrlPicker::new(urls)),
-            status: RefCell::new(PeerStatus::default()),
+            picker: RefCell::new(Picker::new(urls)),
+            status: RefCell::new(Status::default()),
             endpoint,
             shared,
             slot,
@@ -104,6 +101,12 @@ impl Peer {
             stop_wakers: RefCell::default(),
             tasks: Rc::default(),
         }
+    }
+
+    /// The peer in this slot of the core, if it is still this one.
+    pub(crate) fn on(core: &Rc<Core>, slot: usize, shared: &Arc<PeerShared>) -> Option<Rc<Self>> {
+        let peer = core.resident(slot)?.as_any().downcast::<Self>().ok()?;
+        Arc::ptr_eq(&peer.shared, shared).then_some(peer)
     }
 
     pub(super) fn url(&self) -> PeerUrl {
@@ -116,6 +119,10 @@ impl Peer {
 
     pub(super) fn update_urls(&self, urls: PeerUrls) {
         self.picker.borrow_mut().update(urls);
+    }
+
+    pub(super) fn lives_at(&self, address: IpAddr) -> bool {
+        self.picker.borrow().urls().as_slice().iter().any(|url| url.host().parse() == Ok(address))
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -137,7 +144,7 @@ impl Peer {
             return Ok(());
         }
         drop(slot);
-        let weight = payload_bytes(&message);
+        let weight = message.payload_bytes();
         self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| refused)
     }
 
@@ -168,7 +175,7 @@ impl Peer {
             {
                 slot.machine.push(&message);
                 messages += 1;
-                bytes += payload_bytes(&message);
+                bytes += message.payload_bytes();
             }
             source.release(messages, bytes);
         }
@@ -186,7 +193,7 @@ impl Peer {
         let mut lost = VecDeque::new();
         std::mem::swap(&mut lost, &mut self.writers[lane].borrow_mut().queue);
         self.shared.lanes[lane].take(&mut lost);
-        self.shared.lanes[lane].release(lost.len(), lost.iter().map(payload_bytes).sum());
+        self.shared.lanes[lane].release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
         lost.len()
     }
 
@@ -218,17 +225,17 @@ impl Peer {
     pub(super) fn activate(&self) {
         let now = Instant::now();
         let edge = self.status.borrow_mut().activate(now);
-        if edge == StatusEdge::Activated {
+        if edge == Some(Edge::Activate) {
             self.shared.set_active_since(self.endpoint.shared.epoch, Some(now));
             self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
         }
     }
 
     pub(super) fn deactivate(&self, source: Source, action: Action, reason: &str) {
-        let edge = self.status.borrow_mut().deactivate();
-        if edge == StatusEdge::Deactivated {
+        let edge = self.status.borrow_mut().deactivate(source, action);
+        if edge.is_some() {
             self.shared.set_active_since(self.endpoint.shared.epoch, None);
-            let reason = crate::proto::status::failure(self.shared.id, source, action, reason);
+            let reason = failure_text(self.shared.id, source, action, &reason);
             self.endpoint.emit(&Event::PeerInactive { peer: self.shared.id, reason });
         }
     }
@@ -252,7 +259,7 @@ impl Peer {
                 waker.wake();
             }
             self.endpoint.core.move_out(self.slot);
-            self.deactivate(Source::StreamMessage, Action::Read, "the peer was stopped");
+            self.deactivate(Source::Stream(StreamKind::Message), Action::Read, "the peer was stopped");
         }
         self.tasks.close(ending);
     }

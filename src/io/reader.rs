@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conn::{Conn, Shut};
 use super::dial::{self, Established};
@@ -11,7 +11,7 @@ use super::peer::Peer;
 use super::shared::lane_of;
 use crate::event::{DialError, Direction, Event, RejectReason};
 use crate::proto::codec::{StreamKind, screen};
-use crate::proto::pace::DialPace;
+use crate::proto::pace::Pace;
 use crate::proto::status::{Action, Source};
 use crate::proto::stream::{ReadError, StreamReader, StreamReaderConfig};
 use crate::raft::{Origin, Via};
@@ -52,13 +52,9 @@ pub(super) fn start(peer: &Rc<Peer>, kind: StreamKind) {
 }
 
 async fn run(peer: &Rc<Peer>, kind: StreamKind) {
-    let mut pace = DialPace::new(peer.endpoint.shared.config.dial_frequency, Instant::now());
+    let interval = Duration::from_secs_f64(peer.endpoint.shared.config.dial_frequency.recip());
+    let mut pace = Pace::new(interval);
     while !peer.is_stopping() {
-        let at = pace.next(Instant::now());
-        peer.sleep_until(at).await;
-        if peer.is_stopping() {
-            return;
-        }
         let url = peer.url();
         match dial::stream(peer, kind, &url).await {
             Ok(established) => {
@@ -70,10 +66,17 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
             }
             Err(error) => {
                 peer.url_unreachable(&url);
+                if let DialError::Refused(refusal) = &error
+                    && let Some(pause) = refusal.back_off()
+                {
+                    pace.hold(Instant::now(), pause);
+                }
                 dial_failed(peer, kind, error);
             }
         }
         peer.readers[lane_of(kind)].set_shut(None);
+        let at = pace.next_dial(Instant::now());
+        peer.sleep_until(at).await;
     }
 }
 
@@ -86,7 +89,7 @@ fn dial_failed(peer: &Rc<Peer>, kind: StreamKind, error: DialError) {
         _ => true,
     };
     if deactivates {
-        peer.deactivate(Source::stream(kind), Action::Dial, &error.to_string());
+        peer.deactivate(Source::Stream(kind), Action::Dial, &error.to_string());
     }
     if matches!(&error, DialError::Refused(refusal) if refusal.reports_removed()) {
         peer.endpoint.emit(&Event::MemberRemoved { by: peer.shared.id });
@@ -100,7 +103,7 @@ fn ended(peer: &Rc<Peer>, kind: StreamKind, error: ReadError) {
     }
     // A clean end does not deactivate: the redial that fails will.
     if error != ReadError::Eof {
-        peer.deactivate(Source::stream(kind), Action::Read, &error.to_string());
+        peer.deactivate(Source::Stream(kind), Action::Read, &error.to_string());
     }
     peer.endpoint.emit(&Event::ReaderDown { peer: peer.shared.id, kind, reason: error });
 }

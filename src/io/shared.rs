@@ -10,16 +10,21 @@ use crate::config::Config;
 use crate::cores::{Lane, LaneLimits};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
+use crate::proto::handshake::Identity;
 use crate::raft::Raft;
 use crate::raftpb::Message;
 
 /// One transport.
 pub(crate) struct TransportShared {
     pub(crate) config: Config,
+    /// What we say of ourselves in handshakes.
+    pub(crate) own: Identity,
     pub(crate) raft: Arc<dyn Raft>,
     pub(crate) core: Arc<CoreShared>,
     pub(crate) peers: RwLock<HashMap<MemberId, Arc<PeerShared>>>,
     pub(crate) stopped: AtomicBool,
+    /// Where the core keeps the endpoint; `usize::MAX` until it moved in.
+    pub(crate) slot: AtomicUsize,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
 }

@@ -11,6 +11,12 @@ pub(super) fn shutdown(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
+/// Ends the sending direction of an open socket.
+pub(super) fn shutdown_write(fd: RawFd) {
+    // SAFETY: as above.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
 /// Ignores SIGPIPE if its disposition is still the default, which would kill the process when a
 /// `writev` meets a reset socket. Rust programs ignore it from the start; hosts in C and Go that
 /// link us may not. A handler of the host's own stays.

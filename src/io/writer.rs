@@ -190,7 +190,7 @@ impl Peer {
             return;
         }
         if self.detach(kind, reason) && !self.is_stopping() {
-            self.deactivate(Source::stream(kind), action, reason);
+            self.deactivate(Source::Stream(kind), action, reason);
         }
     }
 

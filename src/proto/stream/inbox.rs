@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::buf::{BLOCK_BYTES, Block, Pool};
-use crate::proto::http::Marks;
+use crate::proto::http::body::Marks;
 
 /// A body that fills at least this part of its block is sealed with it: slices then pin at most
 /// so many times their own stream bytes. A smaller one is copied.
@@ -29,7 +29,7 @@ const _: () = assert!(READ_BYTES_MIN < BLOCK_BYTES[0]);
 
 /// Bytes of one connection on their way to the decoder.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(in crate::proto) struct Inbox {
     pool: Pool,
     /// `None` while lent to the kernel.
     block: Option<Block>,
@@ -41,7 +41,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// A buffer that begins with `rest`, raw bytes that came behind the response head.
-    pub(super) fn new(pool: Pool, rest: &[u8]) -> Self {
+    pub(in crate::proto) fn new(pool: Pool, rest: &[u8]) -> Self {
         let mut block = Self::block_for(&pool, 0, rest.len() + READ_BYTES_MIN);
         block[..rest.len()].copy_from_slice(rest);
         let marks = Marks { filled: rest.len(), ..Marks::default() };
@@ -55,14 +55,14 @@ impl Inbox {
     }
 
     /// Lends the block to the kernel with the range to read into, which is never empty.
-    pub(super) fn lend(&mut self) -> (Block, Range<usize>) {
+    pub(in crate::proto) fn lend(&mut self) -> (Block, Range<usize>) {
         let block = self.block.take().expect("one read at a time");
         let to = block.len().min(self.marks.filled + READ_BYTES_MAX);
         (block, self.marks.filled..to)
     }
 
     /// The block is back, with `count` more bytes.
-    pub(super) fn restore(&mut self, block: Block, count: usize) {
+    pub(in crate::proto) fn restore(&mut self, block: Block, count: usize) {
         let asked = (block.len() - self.marks.filled).min(READ_BYTES_MAX);
         debug_assert!(count <= asked);
         self.block = Some(block);
@@ -88,17 +88,22 @@ impl Inbox {
     }
 
     /// The block and its marks, for undoing the framing in place.
-    pub(super) fn parts(&mut self) -> (&mut [u8], &mut Marks) {
+    pub(in crate::proto) fn parts(&mut self) -> (&mut [u8], &mut Marks) {
         (self.block.as_mut().expect("not lent"), &mut self.marks)
     }
 
     /// The undecoded body.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(in crate::proto) fn body(&self) -> &[u8] {
         &self.block.as_ref().expect("not lent")[self.marks.start..self.marks.end]
     }
 
+    /// What came behind the end of the body.
+    pub(in crate::proto) fn raw(&self) -> &[u8] {
+        self.block.as_ref().map_or(&[], |block| &block[self.marks.raw..self.marks.filled])
+    }
+
     /// The undecoded body, in memory that slices may keep. [`Inbox::consume`] follows.
-    pub(super) fn stabilise(&mut self) -> Stable {
+    pub(in crate::proto) fn stabilise(&mut self) -> Stable {
         let body = self.body();
         let block_bytes = self.block.as_ref().map_or(0, |b| b.len());
         if body.len() * SEAL_PART < block_bytes || block_bytes == BLOCK_BYTES[0] {
@@ -109,7 +114,7 @@ impl Inbox {
     }
 
     /// The first `count` bytes of the body were decoded.
-    pub(super) fn consume(&mut self, stable: Stable, count: usize) {
+    pub(in crate::proto) fn consume(&mut self, stable: Stable, count: usize) {
         self.marks.start += count;
         if let Some(sealed) = stable.sealed {
             self.refill(&sealed, 0);
@@ -122,7 +127,7 @@ impl Inbox {
 
     /// Makes room for the next read, knowing that the next unit needs `need` bytes. Memory grows
     /// by what arrived, never by what was declared: at most to twice the bytes at hand.
-    pub(super) fn make_room(&mut self, need: usize) {
+    pub(in crate::proto) fn make_room(&mut self, need: usize) {
         let block = self.block.as_ref().expect("not lent");
         if block.len() - self.marks.filled >= READ_BYTES_MIN {
             return;
@@ -138,12 +143,12 @@ impl Inbox {
     }
 
     /// True if every byte that was read is decoded; also known while the block is lent.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::proto) const fn is_empty(&self) -> bool {
         self.held() == 0
     }
 
     /// Undecoded body and unparsed raw bytes.
-    const fn held(&self) -> usize {
+    pub(in crate::proto) const fn held(&self) -> usize {
         self.marks.end - self.marks.start + self.marks.filled - self.marks.raw
     }
 
@@ -181,15 +186,15 @@ impl Inbox {
 
     /// Bytes of memory held now, lent or not.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::proto) fn capacity(&self) -> usize {
         self.block.as_ref().map_or(0, |block| block.len())
     }
 }
 
 /// A body in memory that slices may keep.
 #[derive(Debug)]
-pub(super) struct Stable {
-    pub(super) body: Bytes,
+pub(in crate::proto) struct Stable {
+    pub(in crate::proto) body: Bytes,
     /// The whole block, if that was sealed.
     sealed: Option<Bytes>,
 }

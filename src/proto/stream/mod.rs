@@ -12,6 +12,7 @@ mod outbox;
 mod reader;
 mod writer;
 
+pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
 pub use reader::{ReadError, StreamReader, StreamReaderConfig};
 pub use writer::{

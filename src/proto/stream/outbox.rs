@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::buf::{Chain, Mark, Pool};
 use crate::proto::codec::Sink;
-use crate::proto::http::{CHUNK_HEADER_BYTES, CHUNK_TRAILER, LAST_CHUNK, chunk_header};
+use crate::proto::http::{CHUNK_HEADER_BYTES, CHUNK_TRAILER, LAST_CHUNK, write_chunk_header};
 
 /// Payloads from this size on are taken by reference instead of being copied into a block: about
 /// where a further segment of the gather list costs less than the copy (`benches/`).
@@ -70,7 +70,9 @@ impl Outbox {
         if let Some(mark) = self.header.take() {
             // A chain holds one chunk, and begins with it.
             let payload = self.chain.len() - CHUNK_HEADER_BYTES;
-            self.chain.patch(mark, &chunk_header(payload));
+            let mut header = [0; CHUNK_HEADER_BYTES];
+            write_chunk_header(&mut header, payload as u32);
+            self.chain.patch(mark, &header);
             self.put_raw(CHUNK_TRAILER);
         }
     }

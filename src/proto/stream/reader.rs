@@ -6,6 +6,7 @@
 //!                                                                       decode all whole units
 //! ```
 
+use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::inbox::Inbox;
 use crate::buf::{Block, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{DecodeError, Decoder, FrameLimits, StreamKind};
-use crate::proto::http::{BodyDecoder, BodyError, BodyState};
+use crate::proto::http::body::{BodyDecoder, BodyError, BodyState};
 use crate::raftpb::Message;
 
 /// Inside a frame a sender must move at least this much per [`SLOW_WINDOW`]: 1 KiB/s, so that a
@@ -39,7 +40,7 @@ pub struct StreamReaderConfig {
 }
 
 /// Why a stream ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The body ended where a frame ended: the sender closed on purpose.
@@ -62,7 +63,6 @@ pub struct StreamReader {
     body: BodyDecoder,
     decoder: Decoder,
     inbox: Inbox,
-    body_ended: bool,
     read_timeout: Duration,
     silent_at: Instant,
     slow: SlowWindow,
@@ -85,7 +85,6 @@ impl StreamReader {
             body,
             decoder: Decoder::new(config.kind, config.local, config.remote, config.limits),
             inbox: Inbox::new(pool, rest),
-            body_ended: false,
             read_timeout: config.read_timeout,
             silent_at: now + config.read_timeout,
             slow: SlowWindow { since: now, bytes: 0 },
@@ -135,7 +134,6 @@ impl StreamReader {
             self.slow = SlowWindow { since: now, bytes: 0 };
         }
         if state.map_err(ReadError::Body)? == BodyState::Ended {
-            self.body_ended = true;
             return Err(self.end_of_stream());
         }
         let need = self.decoder.next_unit(self.inbox.body()).map_err(ReadError::Frame)?;
@@ -158,8 +156,7 @@ impl StreamReader {
 
     /// EOF at a field boundary is a clean end, as in rafthttp; a chunked body must have ended too.
     fn end_of_stream(&self) -> ReadError {
-        let body_over = self.body_ended || self.body.ends_with_connection();
-        if body_over && self.inbox.body().is_empty() && self.decoder.is_between_frames() {
+        if self.body.handle_eof().is_ok() && self.decoder.ends_cleanly(self.inbox.body()) {
             ReadError::Eof
         } else {
             ReadError::UnexpectedEof
@@ -181,7 +178,7 @@ impl StreamReader {
             return Err(ReadError::Silent);
         }
         if now >= self.slow.since + SLOW_WINDOW {
-            let inside_frame = !self.inbox.is_empty() || !self.decoder.is_between_frames();
+            let inside_frame = !self.inbox.is_empty() || !self.decoder.ends_cleanly(&[]);
             if inside_frame && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
                 return Err(ReadError::TooSlow);
             }
@@ -196,3 +193,18 @@ impl StreamReader {
         self.link_heartbeats
     }
 }
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eof => f.write_str("EOF"),
+            Self::UnexpectedEof => f.write_str("unexpected EOF"),
+            Self::Body(error) => error.fmt(f),
+            Self::Frame(error) => error.fmt(f),
+            Self::Silent => f.write_str("nothing came within the read timeout"),
+            Self::TooSlow => f.write_str("a frame came in at less than 1 KiB/s"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}

@@ -9,7 +9,7 @@ use super::outbox::{BodyFraming, Outbox};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
-use crate::raftpb::{Message, link_heartbeat};
+use crate::raftpb::Message;
 
 /// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
 pub const LANE_MESSAGES_MAX: usize = 4096;
@@ -117,7 +117,7 @@ impl StreamWriter {
     pub fn attach(&mut self, framing: BodyFraming) {
         assert!(self.connection.is_none(), "the old connection is detached first");
         self.connection = Some(Connection {
-            encoder: Encoder::new(self.config.kind, self.config.dialect, self.config.local, self.config.remote),
+            encoder: Encoder::new(self.config.kind, self.config.local, self.config.remote, self.config.dialect),
             outbox: Outbox::new(self.pool.clone(), framing),
             unflushed_messages: 0,
             unflushed_bytes: 0,
@@ -243,7 +243,7 @@ impl StreamWriter {
 
     fn push_heartbeat(&mut self) {
         let Some(connection) = self.connection.as_mut().filter(|c| !c.ended) else { return };
-        let bytes = connection.encoder.encode(&link_heartbeat(), &mut connection.outbox);
+        let bytes = connection.encoder.encode_link_heartbeat(&mut connection.outbox);
         connection.unflushed_bytes += bytes as u64;
         connection.urgent = true;
         self.counters.heartbeats += 1;

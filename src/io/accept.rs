@@ -1,0 +1,73 @@
+//! The listener: accepts, limits, and starts to serve.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::conn::Shut;
+use super::endpoint::Endpoint;
+use super::serve;
+use crate::event::Event;
+use crate::proto::limiter::Origin;
+
+/// Connections accepted in one go, so that a flood of them does not hold up the core.
+const ACCEPTS_A_TURN_MAX: usize = 32;
+
+/// After an accept that failed (out of descriptors), which would fail again at once.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Accepts until the endpoint stops.
+///
+/// The ring waits until the listener is readable, and std accepts: an accept of monoio's leaks its
+/// socket when it is cancelled, and leaves the socket open across `exec`.
+pub(super) fn start(endpoint: &Rc<Endpoint>, listener: TcpListener) {
+    let shut = Rc::new(Shut::new(listener.as_raw_fd()));
+    endpoint.set_listener(Rc::clone(&shut));
+    let of_task = Rc::clone(endpoint);
+    endpoint.spawn("listener", async move {
+        if let Err(error) = run(&of_task, &listener).await {
+            of_task.emit(&Event::ListenerFailed { error: error.to_string() });
+        }
+        shut.forget();
+    });
+}
+
+async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    // Only waited on, never read: any stream type of monoio can poll any descriptor.
+    let poll = OwnedFd::from(listener.try_clone()?);
+    let poll = monoio::net::TcpStream::from_std(TcpStream::from(poll))?;
+    // An accept without a free descriptor fails for ever: this one is given up to close the
+    // connection that cannot be served, so that its peer learns it.
+    let mut reserve = listener.try_clone().ok();
+    while !endpoint.is_stopping() {
+        endpoint.core.operation(poll.readable(true)).await?;
+        for _ in 0..ACCEPTS_A_TURN_MAX {
+            match listener.accept() {
+                Ok((stream, remote)) => admit(endpoint, stream, remote),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) if endpoint.is_stopping() => return Ok(()),
+                Err(error) => {
+                    endpoint.emit(&Event::ListenerFailed { error: error.to_string() });
+                    reserve = None;
+                    drop(listener.accept());
+                    reserve = reserve.or_else(|| listener.try_clone().ok());
+                    endpoint.core.sleep(BACK_OFF).await;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {
+    let origin = if endpoint.is_member_address(remote.ip()) { Origin::MemberAddress } else { Origin::Stranger };
+    if !endpoint.limiter.borrow().admits(remote.ip(), origin, Instant::now()) {
+        let reason = "too many failed handshakes";
+        return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });
+    }
+    serve::start(endpoint, stream, remote);
+}

@@ -1,0 +1,240 @@
+//! One transport on its core: its peers, its listener, and every task it started.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::accept;
+use super::conn::Shut;
+use super::core::{Core, Resident};
+use super::cores::Cores;
+use super::guard::{Ending, TaskCount};
+use super::peer::Peer;
+use super::shared::{PeerShared, TransportShared};
+use crate::event::Event;
+use crate::id::MemberId;
+use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
+use crate::proto::peer_url::PeerUrls;
+
+/// One transport on its core.
+pub(crate) struct Endpoint {
+    pub(super) core: Rc<Core>,
+    pub(crate) shared: Arc<TransportShared>,
+    pub(super) cores: Cores,
+    peers: RefCell<HashMap<MemberId, Rc<Peer>>>,
+    pub(super) limiter: RefCell<HandshakeLimiter>,
+    waiting: RefCell<WaitingRoom<u64>>,
+    /// Served connections that are no stream (yet), with the time at which each is given up.
+    served: RefCell<HashMap<u64, Served>>,
+    next_served: Cell<u64>,
+    listener: RefCell<Option<Rc<Shut>>>,
+    stopping: Cell<bool>,
+    tasks: Rc<TaskCount>,
+}
+
+struct Served {
+    shut: Rc<Shut>,
+    deadline: Instant,
+}
+
+/// Watches over one served connection; dropped when it ends or becomes a stream.
+pub(super) struct ServedGuard {
+    endpoint: Rc<Endpoint>,
+    id: u64,
+}
+
+impl Endpoint {
+    /// Starts to accept, and watches deadlines from now on.
+    pub(crate) fn start(
+        core: &Rc<Core>,
+        shared: Arc<TransportShared>,
+        cores: Cores,
+        listener: Option<TcpListener>,
+    ) -> Rc<Self> {
+        let limits = WaitingLimits {
+            total_max: shared.config.handshakes_max,
+            address_max: shared.config.handshakes_per_address_max,
+        };
+        let slot = core.free_slot();
+        let endpoint = Rc::new(Self {
+            core: Rc::clone(core),
+            shared,
+            cores,
+            peers: RefCell::default(),
+            limiter: RefCell::default(),
+            waiting: RefCell::new(WaitingRoom::new(limits)),
+            served: RefCell::default(),
+            next_served: Cell::new(0),
+            listener: RefCell::default(),
+            stopping: Cell::new(false),
+            tasks: Rc::default(),
+        });
+        core.move_in(slot, Rc::clone(&endpoint) as Rc<dyn Resident>);
+        endpoint.shared.slot.store(slot, Ordering::Release);
+        if let Some(listener) = listener {
+            accept::start(&endpoint, listener);
+        }
+        endpoint
+    }
+
+    /// The endpoint of this transport on this core, while it lives.
+    pub(crate) fn on(core: &Rc<Core>, shared: &Arc<TransportShared>) -> Option<Rc<Self>> {
+        let slot = shared.slot.load(Ordering::Acquire);
+        let endpoint = core.resident(slot)?.as_any().downcast::<Self>().ok()?;
+        Arc::ptr_eq(&endpoint.shared, shared).then_some(endpoint)
+    }
+
+    pub(super) fn emit(&self, event: &Event) {
+        self.shared.config.observer.event(event);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// A task of this transport; a panic in it is told and ends it alone.
+    pub(super) fn spawn(self: &Rc<Self>, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        let guard = self.tasks.enter();
+        let of_panic = Rc::clone(self);
+        let guarded = async move {
+            let _guard = guard;
+            task.await;
+        };
+        self.core.spawn(name, guarded, move |task| of_panic.emit(&Event::Panicked { task }));
+    }
+
+    /// A task of one peer, which the peer's stop waits for.
+    pub(super) fn spawn_for(
+        self: &Rc<Self>,
+        peer: &Rc<Peer>,
+        name: &'static str,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        let guard = peer.tasks.enter();
+        self.spawn(name, async move {
+            let _guard = guard;
+            task.await;
+        });
+    }
+
+    // ---- peers ---------------------------------------------------------------------------------
+
+    pub(crate) fn add_peer(self: &Rc<Self>, shared: Arc<PeerShared>, urls: PeerUrls) {
+        if self.stopping.get() || shared.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let id = shared.id;
+        let peer = Peer::start(self, shared, urls);
+        self.peers.borrow_mut().insert(id, peer);
+    }
+
+    pub(crate) fn update_peer(&self, id: MemberId, urls: PeerUrls) {
+        if let Some(peer) = self.peer(id) {
+            peer.update_urls(urls);
+        }
+    }
+
+    pub(crate) fn remove_peer(&self, id: MemberId, ending: Ending) {
+        let peer = self.peers.borrow_mut().remove(&id);
+        match peer {
+            Some(peer) => peer.stop(ending),
+            None => ending.complete(),
+        }
+    }
+
+    pub(crate) fn peer(&self, id: MemberId) -> Option<Rc<Peer>> {
+        self.peers.borrow().get(&id).cloned()
+    }
+
+    // ---- connections that are served ------------------------------------------------------------
+
+    /// Shuts the connection down at `deadline` unless the guard is dropped or told otherwise.
+    pub(super) fn watch(self: &Rc<Self>, shut: Rc<Shut>, deadline: Instant) -> ServedGuard {
+        let id = self.next_served.get();
+        self.next_served.set(id + 1);
+        if self.stopping.get() {
+            shut.shutdown();
+        }
+        self.served.borrow_mut().insert(id, Served { shut, deadline });
+        ServedGuard { endpoint: Rc::clone(self), id }
+    }
+
+    /// A connection from `address` has begun its handshake: where there are too many of them, the
+    /// one that has waited longest is closed.
+    pub(super) fn enter_waiting(&self, address: IpAddr, guard: &ServedGuard) {
+        let leaves = self.waiting.borrow_mut().enter(address, guard.id);
+        if let Some(served) = leaves.and_then(|id| self.served.borrow().get(&id).map(|s| Rc::clone(&s.shut))) {
+            served.shutdown();
+        }
+    }
+
+    /// True if a peer's URL names this address.
+    pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
+        self.peers.borrow().values().any(|peer| peer.lives_at(address))
+    }
+
+    pub(super) fn set_listener(&self, shut: Rc<Shut>) {
+        *self.listener.borrow_mut() = Some(shut);
+    }
+
+    // ---- stop ----------------------------------------------------------------------------------
+
+    /// Ends everything; `ending` completes when the last task is gone.
+    pub(crate) fn stop(&self, ending: Ending) {
+        if !self.stopping.replace(true) {
+            if let Some(listener) = self.listener.borrow_mut().take() {
+                listener.shutdown();
+            }
+            let peers: Vec<_> = self.peers.borrow_mut().drain().map(|(_, peer)| peer).collect();
+            for peer in peers {
+                peer.stop(Ending::new());
+            }
+            for served in self.served.borrow().values() {
+                served.shut.shutdown();
+            }
+            self.core.move_out(self.shared.slot.load(Ordering::Acquire));
+        }
+        self.tasks.close(ending);
+    }
+}
+
+impl Resident for Endpoint {
+    fn lane_dirty(self: Rc<Self>, _lane: usize) {}
+
+    fn tick(self: Rc<Self>, now: Instant) {
+        for served in self.served.borrow().values() {
+            if now >= served.deadline {
+                served.shut.shutdown();
+            }
+        }
+        let peers: Vec<_> = self.peers.borrow().values().cloned().collect();
+        for peer in peers {
+            peer.report_dropped();
+        }
+    }
+
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+}
+
+impl ServedGuard {
+    pub(super) fn set_deadline(&self, deadline: Instant) {
+        if let Some(served) = self.endpoint.served.borrow_mut().get_mut(&self.id) {
+            served.deadline = deadline;
+        }
+    }
+}
+
+impl Drop for ServedGuard {
+    fn drop(&mut self) {
+        self.endpoint.waiting.borrow_mut().leave(self.id);
+        self.endpoint.served.borrow_mut().remove(&self.id);
+    }
+}

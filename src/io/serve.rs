@@ -1,0 +1,262 @@
+//! What comes in on the listener: stream requests, `POST /raft`, and refusals. Protocol 5.2, 10.2.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::conn::{Conn, Shut};
+use super::endpoint::{Endpoint, ServedGuard};
+use super::input::{Input, NoHead};
+use super::writer;
+use crate::event::{Event, RejectReason};
+use crate::id::MemberId;
+use crate::proto::codec::{decode_bare_message, screen};
+use crate::proto::handshake::{
+    Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
+    write_stream_accepted,
+};
+use crate::proto::http::head::{HeadSearch, RequestHead};
+use crate::proto::pipeline::{BodyOutcome, MessageBody};
+use crate::proto::stream::BodyFraming;
+use crate::raft::{Origin, Via};
+use crate::raftpb::MessageType;
+
+/// From accept to the first byte.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From a head's first byte to its last, in total and not per read.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An idle kept-alive connection, as in etcd.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a refused client may still send before we close: closing on unread bytes would reset the
+/// connection and could take the answer with it.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How much of it is read.
+const LINGER_BYTES_MAX: usize = 64 << 10;
+
+/// Serves a connection that was accepted.
+pub(super) fn start(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) {
+    let of_task = Rc::clone(endpoint);
+    endpoint.spawn("served connection", async move {
+        let dropped = match serve(&of_task, stream, remote).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        if !of_task.is_stopping() {
+            of_task.emit(&Event::ConnectionDropped { from: remote, reason: dropped });
+        }
+    });
+}
+
+/// One connection, on its way to become a stream or to end.
+struct Served<'a> {
+    endpoint: &'a Rc<Endpoint>,
+    conn: Conn,
+    input: Input,
+    guard: ServedGuard,
+}
+
+/// What to do with the connection after a request.
+enum Next {
+    Request,
+    Close,
+}
+
+async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -> Result<(), &'static str> {
+    let no_descriptor = |_: io::Error| "out of descriptors";
+    let watch = stream.try_clone().and_then(monoio::net::TcpStream::from_std).map_err(no_descriptor)?;
+    let shut = Rc::new(Shut::new(stream.as_raw_fd()));
+    let conn = Conn::new(Rc::clone(&endpoint.core), stream, remote, shut).map_err(no_descriptor)?;
+    let guard = endpoint.watch(conn.shut(), Instant::now() + FIRST_BYTE_TIMEOUT);
+    endpoint.enter_waiting(remote.ip(), &guard);
+    let input = Input::new(&endpoint.core.pool);
+    let mut served = Served { endpoint, conn, input, guard };
+    loop {
+        let head = match served.read_head().await {
+            Ok(head) => head,
+            Err(NoHead::Closed) => return Ok(()),
+            Err(NoHead::Broken(_)) => return Err("the request did not arrive whole or in time"),
+            Err(NoHead::Bad(error)) => {
+                served.refuse(&Refused::bad_head(error), None).await;
+                return Ok(());
+            }
+        };
+        let outcome = RequestHead::parse(match HeadSearch::request().find(&head) {
+            Ok(Some(whole)) => whole,
+            _ => return Err("the request changed its mind"),
+        });
+        let request = match outcome {
+            Ok(request) => request,
+            Err(error) => {
+                served.refuse(&Refused::bad_head(error), None).await;
+                return Ok(());
+            }
+        };
+        match accept(&request, &endpoint.shared.own, &**endpoint) {
+            Err(refused) => {
+                served.refuse(&refused, member_of(&request)).await;
+                return Ok(());
+            }
+            Ok(Accepted::Stream { kind, peer }) => {
+                return served.become_stream(kind, peer, request.version_minor, watch).await;
+            }
+            Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
+                Next::Request => {}
+                Next::Close => return Ok(()),
+            },
+            Ok(_) => {
+                served.refuse(&Refused::later(Refusal::NotFound, Route::Pipeline, 1), None).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
+    request.headers.server_from?.parse().ok()
+}
+
+impl Membership for Endpoint {
+    fn is_id_removed(&self, id: MemberId) -> bool {
+        self.shared.raft.is_id_removed(id)
+    }
+
+    fn is_known_peer(&self, id: MemberId) -> bool {
+        self.peer(id).is_some()
+    }
+}
+
+impl Served<'_> {
+    /// The next head, copied out: the body is read into the same buffer.
+    async fn read_head(&mut self) -> Result<Vec<u8>, NoHead> {
+        if !self.input.bytes().is_empty() {
+            self.guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
+        }
+        let guard = &self.guard;
+        let first_byte = || guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
+        let len = self.input.read_head(&mut self.conn, HeadSearch::request(), first_byte).await?;
+        let head = self.input.bytes()[..len].to_vec();
+        self.input.consume(len);
+        Ok(head)
+    }
+
+    async fn become_stream(
+        self,
+        kind: crate::proto::codec::StreamKind,
+        peer: MemberId,
+        version_minor: u8,
+        watch: monoio::net::TcpStream,
+    ) -> Result<(), &'static str> {
+        let Self { endpoint, conn, input, guard } = self;
+        let Some(peer) = endpoint.peer(peer) else { return Err("the peer was removed meanwhile") };
+        if !input.bytes().is_empty() {
+            return Err("bytes behind a stream request");
+        }
+        drop(input);
+        drop(guard);
+        let mut head = Vec::with_capacity(256);
+        write_stream_accepted(&mut head, &endpoint.shared.own, version_minor, now_unix_s());
+        let framing = if version_minor == 0 { BodyFraming::UntilClose } else { BodyFraming::Chunked };
+        writer::attach(&peer, kind, conn, watch, head, framing).await;
+        Ok(())
+    }
+
+    /// One message of `POST /raft`.
+    async fn message(&mut self, request: &RequestHead<'_>) -> Next {
+        match self.take_message(request).await {
+            Ok(()) => {
+                let keep_alive = request.keep_alive && !self.endpoint.is_stopping();
+                let mut answer = Vec::with_capacity(256);
+                let own = &self.endpoint.shared.own;
+                write_no_content(&mut answer, own, request.version_minor, keep_alive, now_unix_s());
+                self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
+                let written = self.conn.write_all(answer).await.is_ok();
+                if written && keep_alive { Next::Request } else { Next::Close }
+            }
+            Err(refusal) => {
+                let refused = Refused::later(refusal, Route::Pipeline, request.version_minor);
+                self.refuse(&refused, member_of(request)).await;
+                Next::Close
+            }
+        }
+    }
+
+    async fn take_message(&mut self, request: &RequestHead<'_>) -> Result<(), Refusal> {
+        let limits = self.endpoint.shared.config.frames;
+        let pool = self.endpoint.core.pool.clone();
+        let rest = self.input.bytes().to_vec();
+        self.input.consume(rest.len());
+        let mut body = MessageBody::new(request.framing, &rest, limits.frame_bytes_max, pool, Instant::now())?;
+        loop {
+            self.guard.set_deadline(body.deadline());
+            match body.poll(Instant::now())? {
+                BodyOutcome::Whole { message, rest } => {
+                    self.input.put_back(&rest);
+                    let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+                    return self.endpoint.process_posted(message);
+                }
+                BodyOutcome::NeedsMore => {}
+            }
+            let (block, range) = body.lend();
+            let (result, block) = self.conn.read(block, range).await;
+            body.handle_read(block, result.unwrap_or(0));
+        }
+    }
+
+    async fn refuse(&mut self, refused: &Refused, member: Option<MemberId>) {
+        let endpoint = self.endpoint;
+        let remote = self.conn.remote;
+        let known = member.filter(|&id| endpoint.peer(id).is_some());
+        endpoint.limiter.borrow_mut().charge(remote.ip(), known, Instant::now());
+        if refused.refusal.is_silent() {
+            let reason = "not HTTP";
+            return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });
+        }
+        endpoint.emit(&Event::RequestRefused { from: remote, refusal: refused.refusal.clone() });
+        let mut answer = Vec::with_capacity(512);
+        write_refused(&mut answer, refused, &endpoint.shared.own, now_unix_s());
+        self.guard.set_deadline(Instant::now() + LINGER_TIMEOUT);
+        if self.conn.write_all(answer).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Reads what the client still sends, so that closing does not reset what it should read.
+    async fn linger(&mut self) {
+        self.conn.shutdown_write();
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            let held = self.input.bytes().len();
+            self.input.consume(held);
+            match self.input.read(&mut self.conn).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// Hands a message of `POST /raft` to the host.
+    fn process_posted(&self, message: crate::raftpb::Message) -> Result<(), Refusal> {
+        let from = MemberId(message.from());
+        if let Err(implausible) = screen(&message, self.shared.config.id, from) {
+            let reason = RejectReason::Implausible(implausible);
+            self.emit(&Event::Rejected { peer: from, messages: 1, reason });
+            return Err(Refusal::ProcessMessage);
+        }
+        let proposals = message.is(MessageType::MsgProp);
+        let mut batch = vec![message];
+        self.shared.raft.process(Origin { peer: from, via: Via::Pipeline, proposals }, &mut batch);
+        if batch.is_empty() { Ok(()) } else { Err(Refusal::ProcessMessage) }
+    }
+}
+
+fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,98 @@
+//! The pipeline's server side: the body of one `POST /raft` (protocol section 10.2).
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::handshake::Refusal;
+use super::http::body::{BodyDecoder, BodyState};
+use super::http::head::Framing;
+use super::stream::Inbox;
+use crate::buf::{Block, Pool};
+
+/// Between two reads of a body: etcd's read deadline.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A body may take this long, and as much longer as 1 KiB/s allows for what has arrived.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Collects the body of one message. Memory follows what arrives.
+#[derive(Debug)]
+pub struct MessageBody {
+    body: BodyDecoder,
+    inbox: Inbox,
+    bytes_max: usize,
+    began: Instant,
+    read_at: Instant,
+    ended: bool,
+}
+
+/// Where a body stands.
+#[derive(Debug)]
+pub enum BodyOutcome {
+    /// It is whole; `rest` are bytes behind it, of the next request.
+    Whole {
+        /// The payload.
+        message: Bytes,
+        /// What followed.
+        rest: Vec<u8>,
+    },
+    /// More has to be read.
+    NeedsMore,
+}
+
+impl MessageBody {
+    /// The body behind a request head; `rest` is what came with the head.
+    ///
+    /// # Errors
+    /// If the declared length is over `bytes_max`.
+    pub fn new(framing: Framing, rest: &[u8], bytes_max: usize, pool: Pool, now: Instant) -> Result<Self, Refusal> {
+        if matches!(framing, Framing::Length(length) if length > bytes_max as u64) {
+            return Err(Refusal::MessageTooLarge);
+        }
+        let (body, inbox) = (BodyDecoder::new(framing), Inbox::new(pool, rest));
+        Ok(Self { body, inbox, bytes_max, began: now, read_at: now, ended: false })
+    }
+
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadMessage`] if the framing is broken or the end came too early,
+    /// [`Refusal::MessageTooLarge`].
+    pub fn poll(&mut self, now: Instant) -> Result<BodyOutcome, Refusal> {
+        self.read_at = now;
+        let (block, marks) = self.inbox.parts();
+        let state = self.body.advance(block, marks).map_err(|_| Refusal::ReadMessage)?;
+        if self.inbox.body().len() > self.bytes_max {
+            return Err(Refusal::MessageTooLarge);
+        }
+        if state == BodyState::Ended {
+            let message = self.inbox.stabilise().body;
+            return Ok(BodyOutcome::Whole { message, rest: self.inbox.raw().to_vec() });
+        }
+        if self.ended {
+            return Err(Refusal::ReadMessage);
+        }
+        self.inbox.make_room(self.inbox.body().len() + 1);
+        Ok(BodyOutcome::NeedsMore)
+    }
+
+    /// Lends the buffer to the kernel, with the range to read into.
+    pub fn lend(&mut self) -> (Block, Range<usize>) {
+        self.inbox.lend()
+    }
+
+    /// A read came back; 0 is the end of the connection.
+    pub fn handle_read(&mut self, block: Block, count: usize) {
+        self.ended |= count == 0;
+        self.inbox.restore(block, count);
+    }
+
+    /// When the connection is given up.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let earned = Duration::from_secs((self.inbox.held() >> 10) as u64);
+        (self.read_at + READ_TIMEOUT).min(self.began + BODY_TIMEOUT + earned)
+    }
+}

@@ -1,0 +1,265 @@
+//! THE DOOR. Called from any thread, never blocks, owns no socket.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+mod send;
+
+pub use send::Sent;
+
+use crate::config::{Config, Listen};
+use crate::cores::LaneLimits;
+use crate::error::{PeerError, StartError};
+use crate::id::MemberId;
+use crate::io::shared::{PeerShared, TransportShared};
+use crate::io::{Cores, Ending, Endpoint};
+use crate::proto::peer_url::PeerUrls;
+use crate::raft::Raft;
+
+/// A running transport, rafthttp's `Transport`. Cloning gives the same one.
+///
+/// It keeps running when every clone is dropped: [`Transport::stop`] ends it.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<TransportShared>,
+    cores: Cores,
+    local_addr: Option<SocketAddr>,
+}
+
+type Peers = HashMap<MemberId, Arc<PeerShared>>;
+
+impl Transport {
+    /// Starts a transport on one of the cores. It listens when this returns.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the address cannot be bound.
+    pub fn start(mut config: Config, cores: &Cores, raft: Arc<dyn Raft>) -> Result<Self, StartError> {
+        config.validate()?;
+        let core = Arc::clone(cores.core(config.core)?);
+        let listener = listen(std::mem::take(&mut config.listen))?;
+        let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let own = config.identity();
+        let shared = Arc::new(TransportShared {
+            config,
+            own,
+            raft,
+            core,
+            peers: RwLock::default(),
+            stopped: AtomicBool::new(false),
+            slot: AtomicUsize::new(usize::MAX),
+            epoch: Instant::now(),
+        });
+        let transport = Self { shared, cores: cores.clone(), local_addr };
+        let (shared, cores) = (Arc::clone(&transport.shared), cores.clone());
+        // Letters are opened in order, so whatever is asked later finds the endpoint there.
+        transport.shared.core.run(move |core| Endpoint::start(core, shared, cores, listener));
+        Ok(transport)
+    }
+
+    /// The address it listens on, if it does.
+    #[must_use]
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// Our own id.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.shared.config.id
+    }
+
+    /// Adds a member and begins to dial it. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// Id 0 or our own, a URL that is not a peer URL, or the transport was stopped.
+    pub fn add_peer<S: AsRef<str>>(
+        &self,
+        id: impl Into<MemberId>,
+        urls: impl IntoIterator<Item = S>,
+    ) -> Result<(), PeerError> {
+        let id = id.into();
+        self.check_id(id)?;
+        let urls = parse_urls(urls)?;
+        let config = &self.shared.config;
+        let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
+        let peer = {
+            let mut peers = self.peers_mut();
+            if self.shared.stopped.load(Ordering::SeqCst) {
+                return Err(PeerError::Stopped);
+            }
+            if peers.contains_key(&id) {
+                return Ok(());
+            }
+            let peer = Arc::new(PeerShared::new(id, Arc::clone(&self.shared.core), limits));
+            peers.insert(id, Arc::clone(&peer));
+            peer
+        };
+        self.on_core(move |endpoint| endpoint.add_peer(peer, urls));
+        Ok(())
+    }
+
+    /// Gives a member new URLs; connections that are up stay. An unknown id is ignored.
+    ///
+    /// # Errors
+    /// A URL that is not a peer URL.
+    pub fn update_peer<S: AsRef<str>>(
+        &self,
+        id: impl Into<MemberId>,
+        urls: impl IntoIterator<Item = S>,
+    ) -> Result<(), PeerError> {
+        let (id, urls) = (id.into(), parse_urls(urls)?);
+        self.on_core(move |endpoint| endpoint.update_peer(id, urls));
+        Ok(())
+    }
+
+    /// Ends everything towards a member. Removing it twice, or one that was never there, is no
+    /// error. The ending completes when its last task is gone.
+    pub fn remove_peer(&self, id: impl Into<MemberId>) -> Ending {
+        let (id, ending) = (id.into(), Ending::new());
+        if let Some(peer) = self.peers_mut().remove(&id) {
+            peer.stopped.store(true, Ordering::Release);
+        }
+        self.end_on_core(&ending, move |endpoint, ending| endpoint.remove_peer(id, ending));
+        ending
+    }
+
+    /// When the member last became active; `None` while it is not, or is no peer.
+    #[must_use]
+    pub fn active_since(&self, id: impl Into<MemberId>) -> Option<Instant> {
+        self.peers().get(&id.into())?.active_since(self.shared.epoch)
+    }
+
+    /// How many peers are active.
+    #[must_use]
+    pub fn active_peers(&self) -> usize {
+        self.peers().values().filter(|peer| peer.active_since(self.shared.epoch).is_some()).count()
+    }
+
+    /// Drops everything to and from all peers until [`Transport::resume`]: for tests of hosts.
+    pub fn pause(&self) {
+        self.set_paused(true);
+    }
+
+    /// Undoes [`Transport::pause`].
+    pub fn resume(&self) {
+        self.set_paused(false);
+    }
+
+    /// As [`Transport::pause`], for one peer: rafthttp's `CutPeer`.
+    pub fn cut_peer(&self, id: impl Into<MemberId>) {
+        if let Some(peer) = self.peers().get(&id.into()) {
+            peer.paused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Undoes [`Transport::cut_peer`].
+    pub fn mend_peer(&self, id: impl Into<MemberId>) {
+        if let Some(peer) = self.peers().get(&id.into()) {
+            peer.paused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Messages and payload bytes that wait to be encoded for a peer, on both streams.
+    #[must_use]
+    pub fn queued(&self, id: impl Into<MemberId>) -> (usize, usize) {
+        let peers = self.peers();
+        let Some(peer) = peers.get(&id.into()) else { return (0, 0) };
+        peer.lanes.iter().map(crate::cores::Lane::depth).fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
+    }
+
+    /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,
+    /// and from inside `Raft::process`; only waiting for the ending must not be done there.
+    pub fn stop(&self) -> Ending {
+        let ending = Ending::new();
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        for (_, peer) in self.peers_mut().drain() {
+            peer.stopped.store(true, Ordering::Release);
+        }
+        self.end_on_core(&ending, Endpoint::stop);
+        ending
+    }
+
+    fn set_paused(&self, paused: bool) {
+        for peer in self.peers().values() {
+            peer.paused.store(paused, Ordering::Relaxed);
+        }
+    }
+
+    fn check_id(&self, id: MemberId) -> Result<(), PeerError> {
+        if id == MemberId(0) {
+            return Err(PeerError::Id { id, advice: "0 names nobody: give the member's id" });
+        }
+        if id == self.shared.config.id {
+            return Err(PeerError::Id { id, advice: "that is this member itself: leave it out" });
+        }
+        Ok(())
+    }
+
+    fn on_core(&self, f: impl FnOnce(&std::rc::Rc<Endpoint>) + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.core.run(move |core| {
+            if let Some(endpoint) = Endpoint::on(core, &shared) {
+                f(&endpoint);
+            }
+        });
+    }
+
+    /// As [`Transport::on_core`]; without an endpoint there is nothing left that could end.
+    fn end_on_core(&self, ending: &Ending, f: impl FnOnce(&Endpoint, Ending) + Send + 'static) {
+        let (shared, ending) = (Arc::clone(&self.shared), ending.clone());
+        self.shared.core.run(move |core| match Endpoint::on(core, &shared) {
+            Some(endpoint) => f(&endpoint, ending),
+            None => ending.complete(),
+        });
+    }
+
+    fn peers(&self) -> RwLockReadGuard<'_, Peers> {
+        self.shared.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peers_mut(&self) -> RwLockWriteGuard<'_, Peers> {
+        self.shared.peers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("id", &self.shared.config.id)
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse_urls<S: AsRef<str>>(urls: impl IntoIterator<Item = S>) -> Result<PeerUrls, PeerError> {
+    let urls = PeerUrls::parse(urls).map_err(|error| PeerError::Url(error.to_string()))?;
+    for url in urls.as_slice() {
+        url.dialable().map_err(|error| PeerError::Url(error.to_string()))?;
+    }
+    Ok(urls)
+}
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Binds without `SO_REUSEPORT`, so that a second process on the same address is told so.
+fn listen(listen: Listen) -> Result<Option<TcpListener>, StartError> {
+    let address = match listen {
+        Listen::Nowhere => return Ok(None),
+        Listen::Listener(listener) => return Ok(Some(listener)),
+        Listen::Address(address) => address,
+    };
+    let bind = || {
+        let kind = socket2::Type::STREAM;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bind().map(Some).map_err(|error| StartError::Bind { address, error })
+}
