@@ -3,4 +3,13 @@
 //! Nothing here reads a clock, logs, or touches a socket.
 
 pub mod codec;
+pub mod handshake;
 pub mod http;
+pub mod limiter;
+pub mod pace;
+pub mod peer_url;
+pub mod picker;
+pub mod route;
+pub mod status;
+pub mod stream_kind;
+pub mod version;
