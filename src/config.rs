@@ -8,8 +8,8 @@ use crate::error::ConfigError;
 use crate::event::{NoObserver, Observer};
 use crate::id::{ClusterId, MemberId};
 use crate::proto::codec::{Dialect, FrameLimits};
-use crate::proto::peer_url::PeerUrls;
 use crate::proto::handshake::Identity;
+use crate::proto::peer_url::PeerUrls;
 use crate::proto::stream::LANE_MESSAGES_MAX;
 use crate::proto::version::{Version, Versions};
 

@@ -57,9 +57,14 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Pin(error) => error.fmt(f),
-            Self::RingUnavailable { error, advice } => write!(f, "io_uring is not available ({error}): {advice}"),
+            Self::RingUnavailable { error, advice } => {
+                write!(f, "io_uring is not available ({error}): {advice}")
+            }
             Self::Bind { address, error } => {
-                write!(f, "cannot listen on {address} ({error}): choose a free address of this machine, or port 0")
+                write!(
+                    f,
+                    "cannot listen on {address} ({error}): choose a free address of this machine, or port 0"
+                )
             }
             Self::System(error) => write!(f, "the system refused: {error}"),
             Self::CoresStopped => f.write_str("these cores were stopped: start new ones"),

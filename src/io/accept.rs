@@ -41,7 +41,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
     let poll = monoio::net::TcpStream::from_std(TcpStream::from(poll))?;
     // An accept without a free descriptor fails for ever: this one is given up to close the
     // connection that cannot be served, so that its peer learns it.
-    let mut reserve = listener.try_clone().ok();
+    let mut reserve = Some(listener.try_clone()?);
     while !endpoint.is_stopping() {
         endpoint.core.operation(poll.readable(true)).await?;
         for _ in 0..ACCEPTS_A_TURN_MAX {
@@ -51,9 +51,9 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 Err(_) if endpoint.is_stopping() => return Ok(()),
                 Err(error) => {
                     endpoint.emit(&Event::ListenerFailed { error: error.to_string() });
-                    reserve = None;
+                    drop(reserve.take());
                     drop(listener.accept());
-                    reserve = reserve.or_else(|| listener.try_clone().ok());
+                    reserve = listener.try_clone().ok();
                     endpoint.core.sleep(BACK_OFF).await;
                     break;
                 }
@@ -64,7 +64,8 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
 }
 
 fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {
-    let origin = if endpoint.is_member_address(remote.ip()) { Origin::MemberAddress } else { Origin::Stranger };
+    let origin =
+        if endpoint.is_member_address(remote.ip()) { Origin::MemberAddress } else { Origin::Stranger };
     if !endpoint.limiter.borrow().admits(remote.ip(), origin, Instant::now()) {
         let reason = "too many failed handshakes";
         return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });

@@ -31,7 +31,11 @@ pub(super) struct Established {
 }
 
 /// Dials one stream of a peer at one URL.
-pub(super) async fn stream(peer: &Rc<Peer>, kind: StreamKind, url: &PeerUrl) -> Result<Established, DialError> {
+pub(super) async fn stream(
+    peer: &Rc<Peer>,
+    kind: StreamKind,
+    url: &PeerUrl,
+) -> Result<Established, DialError> {
     let port = url.port().ok_or_else(|| DialError::Resolve(format!("{} has no port", url.as_str())))?;
     let resolver = peer.endpoint.cores.resolver();
     let addresses =

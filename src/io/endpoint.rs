@@ -169,7 +169,8 @@ impl Endpoint {
     /// one that has waited longest is closed.
     pub(super) fn enter_waiting(&self, address: IpAddr, guard: &ServedGuard) {
         let leaves = self.waiting.borrow_mut().enter(address, guard.id);
-        if let Some(served) = leaves.and_then(|id| self.served.borrow().get(&id).map(|s| Rc::clone(&s.shut))) {
+        if let Some(served) = leaves.and_then(|id| self.served.borrow().get(&id).map(|s| Rc::clone(&s.shut)))
+        {
             served.shutdown();
         }
     }

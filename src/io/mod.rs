@@ -30,8 +30,8 @@ mod sys;
 mod timers;
 mod writer;
 
-pub use cores::{CoreStats, Cores, CoresConfig};
 pub(crate) use self::core::Core;
+pub use cores::{CoreStats, Cores, CoresConfig};
 pub(crate) use endpoint::Endpoint;
 pub use guard::Ending;
 pub(crate) use peer::Peer;

@@ -129,7 +129,12 @@ async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> Re
     slot.expired.take().unwrap_or(error)
 }
 
-async fn read_until_broken(peer: &Rc<Peer>, kind: StreamKind, slot: &ReaderSlot, conn: &mut Conn) -> ReadError {
+async fn read_until_broken(
+    peer: &Rc<Peer>,
+    kind: StreamKind,
+    slot: &ReaderSlot,
+    conn: &mut Conn,
+) -> ReadError {
     let mut batch = Vec::new();
     // What came behind the response head.
     let mut result = slot.with(|machine| machine.decode(Instant::now(), &mut batch));

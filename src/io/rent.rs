@@ -72,10 +72,12 @@ pub(super) struct Gather {
 impl Gather {
     pub(super) fn new(chain: Chain, mut pieces: Pieces) -> Self {
         pieces.0.clear();
-        pieces.0.extend(chain.slices().take(PIECES_MAX).map(|slice| libc::iovec {
-            iov_base: slice.as_ptr().cast_mut().cast(),
-            iov_len: slice.len(),
-        }));
+        pieces.0.extend(
+            chain.slices().take(PIECES_MAX).map(|slice| libc::iovec {
+                iov_base: slice.as_ptr().cast_mut().cast(),
+                iov_len: slice.len(),
+            }),
+        );
         Self { chain, pieces }
     }
 }

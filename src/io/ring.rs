@@ -28,7 +28,12 @@ pub(super) fn build(entries: u32) -> Result<CoreRuntime, StartError> {
     loop {
         let mut ring = IoUring::builder();
         ring.setup_coop_taskrun().setup_single_issuer();
-        match RuntimeBuilder::<IoUringDriver>::new().with_entries(entries).uring_builder(ring).enable_timer().build() {
+        match RuntimeBuilder::<IoUringDriver>::new()
+            .with_entries(entries)
+            .uring_builder(ring)
+            .enable_timer()
+            .build()
+        {
             Ok(runtime) => return Ok(runtime),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => entries /= 2,
             Err(error) => return Err(unavailable(error)),
@@ -87,7 +92,9 @@ fn advice(error: &io::Error, sysctl: &str) -> &'static str {
              LimitMEMLOCK= in a systemd unit) or start fewer cores"
         }
         (Some(libc::EMFILE | libc::ENFILE), _) => "out of file descriptors: raise the limit (ulimit -n)",
-        (Some(libc::EINVAL), _) => "the kernel does not know the ring flags that are needed: run 6.1 or newer",
+        (Some(libc::EINVAL), _) => {
+            "the kernel does not know the ring flags that are needed: run 6.1 or newer"
+        }
         _ => "see the kernel's message",
     }
 }

@@ -191,13 +191,15 @@ impl Served<'_> {
         let pool = self.endpoint.core.pool.clone();
         let rest = self.input.bytes().to_vec();
         self.input.consume(rest.len());
-        let mut body = MessageBody::new(request.framing, &rest, limits.frame_bytes_max, pool, Instant::now())?;
+        let mut body =
+            MessageBody::new(request.framing, &rest, limits.frame_bytes_max, pool, Instant::now())?;
         loop {
             self.guard.set_deadline(body.deadline());
             match body.poll(Instant::now())? {
                 BodyOutcome::Whole { message, rest } => {
                     self.input.put_back(&rest);
-                    let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+                    let message =
+                        decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
                     return self.endpoint.process_posted(message);
                 }
                 BodyOutcome::NeedsMore => {}

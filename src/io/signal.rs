@@ -68,7 +68,10 @@ impl Signal {
         let mut waiter = self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner);
         match &*waiter {
             Some((owner, slot)) => {
-                assert_eq!(owner.index, core.shared.index, "a signal belongs to the core that awaited it first");
+                assert_eq!(
+                    owner.index, core.shared.index,
+                    "a signal belongs to the core that awaited it first"
+                );
                 *slot
             }
             None => {

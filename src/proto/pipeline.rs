@@ -47,7 +47,13 @@ impl MessageBody {
     ///
     /// # Errors
     /// If the declared length is over `bytes_max`.
-    pub fn new(framing: Framing, rest: &[u8], bytes_max: usize, pool: Pool, now: Instant) -> Result<Self, Refusal> {
+    pub fn new(
+        framing: Framing,
+        rest: &[u8],
+        bytes_max: usize,
+        pool: Pool,
+        now: Instant,
+    ) -> Result<Self, Refusal> {
         if matches!(framing, Framing::Length(length) if length > bytes_max as u64) {
             return Err(Refusal::MessageTooLarge);
         }

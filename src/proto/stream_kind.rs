@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Which of the two streams (protocol section 5.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum StreamKind {
     /// MsgApp in the codec msgappv2.
     Msgapp,

@@ -56,7 +56,7 @@ impl Transport {
         let transport = Self { shared, cores: cores.clone(), local_addr };
         let (shared, cores) = (Arc::clone(&transport.shared), cores.clone());
         // Letters are opened in order, so whatever is asked later finds the endpoint there.
-        transport.shared.core.run(move |core| Endpoint::start(core, shared, cores, listener));
+        transport.shared.core.run(move |core| drop(Endpoint::start(core, shared, cores, listener)));
         Ok(transport)
     }
 
@@ -168,7 +168,10 @@ impl Transport {
     pub fn queued(&self, id: impl Into<MemberId>) -> (usize, usize) {
         let peers = self.peers();
         let Some(peer) = peers.get(&id.into()) else { return (0, 0) };
-        peer.lanes.iter().map(crate::cores::Lane::depth).fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
+        peer.lanes
+            .iter()
+            .map(crate::cores::Lane::depth)
+            .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
     }
 
     /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,

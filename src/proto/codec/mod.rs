@@ -22,6 +22,7 @@ mod stream;
 mod varint;
 mod weigh;
 
+pub use super::stream_kind::StreamKind;
 pub use decode::decode_bare_message;
 pub use dialect::Dialect;
 pub use encode::encode_bare_message;
@@ -31,7 +32,7 @@ pub use msgappv2::{AppFrame, MsgAppV2Decoder, MsgAppV2Encoder, encode_app_entrie
 pub use screen::{Implausible, screen};
 pub use sink::{SPARE_MAX, Sink, VecSink};
 pub use size::{entry_size, message_size, snapshot_size};
-pub use stream::{Decoded, Decoder, Encoder, StreamKind};
+pub use stream::{Decoded, Decoder, Encoder};
 
 /// A frame's integer, 8 bytes big endian, if all of it is there.
 #[inline]

@@ -1,7 +1,5 @@
 //! Either codec behind one type, for those who drive a stream of either kind.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::limits::{DecodeError, FrameLimits};
@@ -9,36 +7,8 @@ use super::message::{MessageDecoder, encode_message};
 use super::msgappv2::{MsgAppV2Decoder, MsgAppV2Encoder};
 use super::{Dialect, Sink};
 use crate::id::MemberId;
+use crate::proto::stream_kind::StreamKind;
 use crate::raftpb::Message;
-
-/// The two kinds of stream (protocol section 1). Shown as they are named in paths.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum StreamKind {
-    /// `msgapp`, codec msgappv2: MsgApp alone.
-    Msgapp,
-    /// `message`: everything but MsgApp and MsgSnap.
-    Message,
-}
-
-impl StreamKind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Msgapp, Self::Message];
-
-    /// The last part of `/raft/stream/<kind>`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Msgapp => "msgapp",
-            Self::Message => "message",
-        }
-    }
-}
-
-impl fmt::Display for StreamKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The writing end of one connection.
 #[derive(Clone, Debug)]

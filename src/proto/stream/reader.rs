@@ -80,7 +80,13 @@ impl StreamReader {
     /// A reader for a connection whose response head was read; `rest` is what came behind it, and
     /// [`StreamReader::decode`] is due at once.
     #[must_use]
-    pub fn new(config: &StreamReaderConfig, body: BodyDecoder, rest: &[u8], pool: Pool, now: Instant) -> Self {
+    pub fn new(
+        config: &StreamReaderConfig,
+        body: BodyDecoder,
+        rest: &[u8],
+        pool: Pool,
+        now: Instant,
+    ) -> Self {
         Self {
             body,
             decoder: Decoder::new(config.kind, config.local, config.remote, config.limits),

@@ -117,7 +117,12 @@ impl StreamWriter {
     pub fn attach(&mut self, framing: BodyFraming) {
         assert!(self.connection.is_none(), "the old connection is detached first");
         self.connection = Some(Connection {
-            encoder: Encoder::new(self.config.kind, self.config.local, self.config.remote, self.config.dialect),
+            encoder: Encoder::new(
+                self.config.kind,
+                self.config.local,
+                self.config.remote,
+                self.config.dialect,
+            ),
             outbox: Outbox::new(self.pool.clone(), framing),
             unflushed_messages: 0,
             unflushed_bytes: 0,

@@ -1,0 +1,109 @@
+//! Real transports back to back over loopback TCP.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Host, Pair, app, wait_until};
+use raftring::raftpb::{Entry, Message, MessageType};
+use raftring::{MemberId, Via};
+
+const EVERY_TYPE: [MessageType; 12] = [
+    MessageType::MsgProp,
+    MessageType::MsgApp,
+    MessageType::MsgAppResp,
+    MessageType::MsgVote,
+    MessageType::MsgVoteResp,
+    MessageType::MsgHeartbeat,
+    MessageType::MsgHeartbeatResp,
+    MessageType::MsgTransferLeader,
+    MessageType::MsgTimeoutNow,
+    MessageType::MsgReadIndex,
+    MessageType::MsgReadIndexResp,
+    MessageType::MsgPreVote,
+];
+
+#[test]
+fn every_message_type_arrives_as_it_was_sent() {
+    let pair = Pair::start();
+    for kind in EVERY_TYPE {
+        let entries = vec![Entry { data: Some("payload".into()), ..app(5, 5).entries[0].clone() }];
+        let message = Message {
+            r#type: Some(kind as i32),
+            term: Some(3),
+            log_term: Some(2),
+            index: Some(4),
+            commit: Some(4),
+            reject: Some(true),
+            reject_hint: Some(9),
+            context: Some("context".into()),
+            entries,
+            ..app(5, 1)
+        };
+        let sent = pair.one.transport().send([message.clone()]);
+        assert_eq!((sent.accepted, sent.dropped), (1, 0), "{kind:?}");
+        let got = pair.two.host.next(Duration::from_secs(5)).expect("it arrives");
+        assert_eq!(common::normalised(got.message), common::normalised(message), "{kind:?}");
+        let via = if kind == MessageType::MsgApp { Via::Msgapp } else { Via::Message };
+        assert_eq!(got.origin.via, via);
+        assert_eq!(got.origin.peer, MemberId(1));
+        assert_eq!(got.origin.proposals, kind == MessageType::MsgProp);
+    }
+}
+
+#[test]
+fn a_long_run_of_appends_arrives_whole_and_in_order() {
+    let pair = Pair::start();
+    let total = 50_000_u64;
+    let mut next = 1;
+    while next <= total {
+        // A host that respects what is queued loses nothing.
+        if pair.one.transport().queued(2).0 < 2_000 {
+            let batch: Vec<_> = (next..(next + 500).min(total + 1)).map(|index| app(index, 1)).collect();
+            next += batch.len() as u64;
+            assert_eq!(pair.one.transport().send(batch).dropped, 0);
+        }
+    }
+    for index in 1..=total {
+        let got = pair.two.host.next(Duration::from_secs(10)).expect("it arrives").message;
+        assert_eq!(got.entries[0].index(), index);
+    }
+}
+
+#[test]
+fn entries_of_every_size_arrive_whole() {
+    let pair = Pair::start();
+    for (n, size) in [0, 1, 100, 4_095, 4_096, 65_536, 1 << 20, (9 << 20) + 1].into_iter().enumerate() {
+        let mut message = app(n as u64 + 1, 1);
+        message.entries[0].data = Some((0..size).map(|i| i as u8).collect::<Vec<_>>().into());
+        pair.one.transport().send([message.clone()]);
+        let got = pair.two.host.next(Duration::from_secs(10)).expect("it arrives").message;
+        assert!(got.entries == message.entries, "{size} bytes");
+    }
+}
+
+#[test]
+fn a_stopped_transport_leaves_nothing_behind_and_its_peer_learns_it() {
+    let pair = Pair::start();
+    assert_eq!(pair.one.transport().active_peers(), 1);
+    assert!(pair.two.transport().stop().wait(Duration::from_secs(5)));
+    wait_until("the peer is inactive", || pair.one.transport().active_since(2).is_none());
+    assert!(pair.one.transport().stop().wait(Duration::from_secs(5)));
+    let stats = pair.cores.stats(0).expect("core 0");
+    assert_eq!((stats.tasks, stats.blocks.out_bytes()), (0, 0));
+    // What is left is the doorbell's read.
+    assert_eq!(stats.operations, 1);
+}
+
+#[test]
+fn a_peer_that_comes_back_is_found_again() {
+    let mut pair = Pair::start();
+    let address = pair.two.transport().local_addr().expect("it listens");
+    assert!(pair.two.transport().stop().wait(Duration::from_secs(5)));
+    pair.two.restart(&pair.cores, address, &[&pair.one]);
+    wait_until("both streams are up again", || {
+        pair.one.transport().send([app(1, 1)]);
+        pair.two.host.next(Duration::from_millis(20)).is_some_and(|got| got.origin.via == Via::Msgapp)
+    });
+    let _: &Host = &pair.one.host;
+}
