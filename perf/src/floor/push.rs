@@ -1,0 +1,112 @@
+//! The floor of one way: buffers full of frames, written and read in as few calls as possible.
+
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::frames::Frames;
+use super::link::{self, Wait};
+use crate::affinity;
+use crate::clock::{Clock, cpu_ns};
+use crate::meter::{Outcome, histogram};
+use crate::plan::Plan;
+
+/// The sizes that are tried, for the write and the read alike: below, system calls weigh; above,
+/// the bytes fall out of the nearest cache between the write and the read.
+const BUFFER_BYTES: [usize; 5] = [32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20];
+/// Long enough for the kernel to settle its socket buffers.
+const TRIAL: Duration = Duration::from_millis(200);
+
+/// Measures with the best buffer size, for as long as `plan` says; tells that size too.
+pub fn measure(plan: &Plan, frames: &Frames, wait: &Wait) -> Result<(Outcome, usize)> {
+    let mut best = (0.0, BUFFER_BYTES[0]);
+    for bytes in BUFFER_BYTES {
+        let trial = flow(plan, frames, *wait, bytes, TRIAL / 4, TRIAL)?;
+        let rate = trial.messages as f64 / trial.elapsed.as_secs_f64();
+        if rate > best.0 {
+            best = (rate, bytes);
+        }
+    }
+    Ok((flow(plan, frames, *wait, best.1, plan.warmup, plan.duration)?, best.1))
+}
+
+fn flow(
+    plan: &Plan,
+    frames: &Frames,
+    wait: Wait,
+    bytes: usize,
+    warmup: Duration,
+    time: Duration,
+) -> Result<Outcome> {
+    let (near, far) = link::connect(wait)?;
+    let (first, last) = (plan.cores[0], plan.cores[(plan.cores.len() - 1).min(1)]);
+    // Whole frames, at least one.
+    let full = frames.append.repeat((bytes / frames.append.len()).max(1));
+    thread::scope(|scope| {
+        let writer = scope.spawn(move || write(near, &full, first));
+        let reader = scope.spawn(move || read(far, frames, bytes, last, warmup, time));
+        let outcome = reader.join().map_err(|_| anyhow!("the reading end of the floor panicked"))?;
+        writer.join().map_err(|_| anyhow!("the writing end of the floor panicked"))??;
+        outcome
+    })
+}
+
+/// Writes until the other end is gone.
+fn write(mut end: TcpStream, full: &[u8], core: usize) -> Result<()> {
+    affinity::pin(core)?;
+    // The reader ends the run by closing, which shows here as an error of the next write.
+    while link::write_all(&mut end, full).is_ok() {}
+    Ok(())
+}
+
+fn read(
+    mut end: TcpStream,
+    frames: &Frames,
+    bytes: usize,
+    core: usize,
+    warmup: Duration,
+    time: Duration,
+) -> Result<Outcome> {
+    affinity::pin(core)?;
+    let mut into = vec![0; bytes];
+    let clock = Clock::start();
+    drain(&mut end, &mut into, clock, warmup)?;
+    let (opened, cpu) = (clock.now(), cpu_ns());
+    let count = drain(&mut end, &mut into, clock, time)?;
+    let (elapsed, cpu_ns) = (Duration::from_nanos(clock.now() - opened), cpu_ns() - cpu);
+    end.shutdown(Shutdown::Both).context("cannot shut the floor's connection down")?;
+    let messages = count / frames.append.len() as u64;
+    Ok(Outcome { elapsed, messages, cpu_ns, latencies: histogram(), lateness: histogram(), dropped: 0 })
+}
+
+/// Reads for `time` and counts the bytes.
+fn drain(end: &mut TcpStream, into: &mut [u8], clock: Clock, time: Duration) -> Result<u64> {
+    let until = clock.now() + time.as_nanos() as u64;
+    let mut count = 0;
+    while clock.now() < until {
+        let read = link::read_some(end, into)?;
+        ensure!(read > 0, "the writing end of the floor is gone");
+        count += read as u64;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::floor::rtt;
+    use crate::plan::tests::push;
+
+    #[test]
+    fn both_floors_move_messages() {
+        let plan = push();
+        let frames = Frames::new(&plan);
+        let (pushed, bytes) = measure(&plan, &frames, &Wait::Park).expect("loopback works");
+        assert!(pushed.messages > 0 && BUFFER_BYTES.contains(&bytes));
+        let circled = rtt::measure(&plan, &frames, &Wait::Park).expect("loopback works");
+        assert_eq!(circled.messages, circled.latencies.len());
+        assert!(circled.messages > 0);
+    }
+}
