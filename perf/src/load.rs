@@ -194,11 +194,12 @@ mod tests {
         let plan = Plan { pace: Some(Pace { rate: 1_000, burst: 2 }), ..push() };
         let (meter, mut load) = fresh(&plan);
         let mut batch = Vec::new();
-        meter.clock.sleep_until(7_000_000);
+        let start = load.schedule().expect("it has a pace").due(0);
+        meter.clock.sleep_until(start + 7_000_000);
         assert_eq!(load.turn(&mut batch), Turn::Send);
         assert!(batch.len() >= 4 * 2 * 2, "bursts at 0, 2, 4 and 6 ms to two followers");
         batch.clear();
-        assert!(matches!(load.turn(&mut batch), Turn::WaitUntil(at) if at >= 8_000_000));
+        assert!(matches!(load.turn(&mut batch), Turn::WaitUntil(at) if at >= start + 8_000_000));
     }
 
     #[test]

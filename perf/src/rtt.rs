@@ -103,8 +103,8 @@ mod tests {
             back.clear();
         }
         assert_eq!((there.len(), meter.missing()), (2, 2));
-        assert_eq!((meter.measured(), meter.outcome().latencies.len()), (10, 10));
         meter.close();
+        assert_eq!((meter.measured(), meter.outcome().latencies.len()), (10, 10));
         answer(&meter, 0, &there[..1], &mut back);
         leader.process(&back, &mut Vec::new());
         assert_eq!(meter.missing(), 1);
