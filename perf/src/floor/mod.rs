@@ -9,8 +9,8 @@
 //!   encoding, no decoding, no hand-over between threads: all of that is overhead to be seen);
 //! - *spin*: both ends non-blocking, asking again at once; *park*: both ends block in the kernel;
 //! - round trip ([`rtt`]): an AppEntries frame there, a MsgAppResp frame back;
-//! - one way ([`push`]): buffers full of frames, the best of several sizes, each end's system
-//!   calls as few as the size allows. Socket buffers are left to the kernel: setting them turns
+//! - one way ([`push`]): buffers full of frames, the best of several write sizes, and reads of
+//!   whatever is there. Socket buffers are left to the kernel: setting them turns
 //!   its own tuning off and is capped by `wmem_max`, below what the tuning reaches.
 
 pub mod frames;
@@ -78,13 +78,12 @@ fn finish(mode: Mode, wait: &Wait, plan: &Plan, outcome: &Outcome, args: &LoadAr
     Ok(report)
 }
 
-fn print_wire(report: &Report, frames: &Frames, buffer_bytes: usize) -> Result<()> {
+fn print_wire(report: &Report, frames: &Frames, write_bytes: usize) -> Result<()> {
     let wire = report.result.msgs_per_s * frames.append.len() as f64 / 1e9;
     writeln!(
         stdout(),
-        "  wire       {wire:>14.2} GB/s  (frames of {} bytes, best with buffers of {} KiB)",
+        "  wire       {wire:>14.2} GB/s  (frames of {} bytes, best with writes of about {write_bytes})",
         frames.append.len(),
-        buffer_bytes / 1024
     )
     .context("cannot print")
 }
