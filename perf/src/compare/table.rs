@@ -155,4 +155,25 @@ mod tests {
         assert_eq!(Spread::of(vec![3.0, 1.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
         assert_eq!(Spread::of(vec![4.0, 2.0]), Some(Spread { median: 3.0, min: 2.0, max: 4.0 }));
     }
+
+    fn report(line: &str) -> Report {
+        let result = line.parse().expect("a good line");
+        Report { result, percentiles_us: vec![("p50".to_owned(), 2.0)], elapsed_s: 1.0 }
+    }
+
+    #[test]
+    fn a_comparison_divides_ours_by_the_rivals_whoever_began() {
+        let rival = crate::result_line::tests::LINE;
+        let own = rival.replace("impl=go-rafthttp", "impl=raftring").replace("=500000", "=4000000");
+        let mut row = Row::new(Case { name: "push".to_owned(), flags: Vec::new() });
+        row.add("go-rafthttp", vec![report(rival)]);
+        row.add("raftring", vec![report(&own)]);
+        let mut out = Vec::new();
+        print_row(&mut out, &row).expect("memory takes everything");
+        let text = String::from_utf8(out).expect("it is text");
+        assert!(text.contains("4000.0 [4000.0..4000.0]"), "{text}");
+        assert!(text.contains("  8.00 x"), "{text}");
+        // What nobody measured is shown as such.
+        assert!(text.contains("p99.9 us       | -"), "{text}");
+    }
 }
