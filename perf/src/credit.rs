@@ -60,10 +60,11 @@ impl Credits {
         self.followers[follower].processed.load(Ordering::Acquire)
     }
 
-    /// Called by the follower, alone: everything below `frontier` is processed (or lost).
+    /// Called by the follower: everything below `frontier` is processed (or lost). A message that
+    /// took another way and comes late does not move the frontier back.
     pub fn advance(&self, follower: usize, frontier: u64) {
         let own = &self.followers[follower];
-        own.processed.store(frontier, Ordering::SeqCst);
+        own.processed.fetch_max(frontier, Ordering::SeqCst);
         let waited_for = own.waited_for.load(Ordering::SeqCst);
         // The swap lets only one of two advances wake.
         if frontier >= waited_for && own.waited_for.swap(NOT_WAITED_FOR, Ordering::SeqCst) != NOT_WAITED_FOR {
@@ -109,6 +110,7 @@ mod tests {
         credits.advance(0, 10);
         credits.advance(0, 11);
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        credits.advance(0, 5);
         assert!(!credits.declare(0, 11));
     }
 }

@@ -6,13 +6,27 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result};
 
+use crate::plan::Plan;
+
 /// How both ends of a link wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wait {
     /// Non-blocking, asking again at once.
     Spin,
-    /// Blocked in the kernel.
+    /// Blocked in the kernel, each on its core: a wake-up is an interrupt from core to core.
     Park,
+    /// Blocked in the kernel, both on the first core: a wake-up is a switch, but the ends take turns.
+    ParkShared,
+}
+
+impl Wait {
+    /// Where the two ends run.
+    #[must_use]
+    pub fn cores(self, plan: &Plan) -> (usize, usize) {
+        let first = plan.cores[0];
+        let second = plan.cores.get(1).copied().unwrap_or(first);
+        (first, if self == Self::ParkShared { first } else { second })
+    }
 }
 
 impl fmt::Display for Wait {
@@ -20,6 +34,7 @@ impl fmt::Display for Wait {
         f.write_str(match self {
             Self::Spin => "spin",
             Self::Park => "park",
+            Self::ParkShared => "park-one-core",
         })
     }
 }

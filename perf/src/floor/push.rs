@@ -51,7 +51,7 @@ fn flow(
     time: Duration,
 ) -> Result<Outcome> {
     let (near, far) = link::connect(wait)?;
-    let (first, last) = (plan.cores[0], plan.cores[(plan.cores.len() - 1).min(1)]);
+    let (first, last) = wait.cores(plan);
     // Whole frames, at least one.
     let full = frames.append.repeat((bytes / frames.append.len()).max(1));
     thread::scope(|scope| {

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 /// Measures for as long as `plan` says.
 pub fn measure(plan: &Plan, frames: &Frames, wait: &Wait) -> Result<Outcome> {
     let (near, far) = link::connect(*wait)?;
-    let (first, last) = (plan.cores[0], plan.cores[(plan.cores.len() - 1).min(1)]);
+    let (first, last) = wait.cores(plan);
     thread::scope(|scope| {
         let answerer = scope.spawn(move || answer(far, frames, last));
         // A thread of its own, so that the program's main thread stays where it may.
