@@ -76,8 +76,16 @@ fn heartbeat_response() -> Message {
     }
 }
 
+/// True if the name has the words given on the command line, if any.
+fn is_wanted(name: &str) -> bool {
+    std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).all(|word| name.contains(&word))
+}
+
 /// Runs `work` in rounds of about `round`, prints the best time of one call.
 fn measure(name: &str, quick: bool, mut work: impl FnMut() -> usize) {
+    if !is_wanted(name) {
+        return;
+    }
     let mut sum = work();
     let (rounds, round) = if quick { (1, Duration::ZERO) } else { (ROUNDS, Duration::from_millis(15)) };
     let mut best = f64::MAX;
@@ -210,6 +218,9 @@ fn small_cases(quick: bool) {
 
 /// As [`measure`] for work that does `frames` at a time; prints the time of one of them.
 fn measure_many(name: &str, frames: usize, quick: bool, mut work: impl FnMut() -> usize) {
+    if !is_wanted(name) {
+        return;
+    }
     let rounds = if quick { 1 } else { 40 };
     let (mut best, mut sum) = (f64::MAX, 0usize);
     for _ in 0..rounds {
