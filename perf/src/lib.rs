@@ -28,6 +28,7 @@ pub mod meter;
 pub mod plan;
 pub mod player;
 pub mod progress;
+pub mod raftring_player;
 pub mod report;
 pub mod result_line;
 pub mod rtt;

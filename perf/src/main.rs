@@ -8,6 +8,7 @@ use clap::Parser;
 use raftring_perf::cli::{Cli, Command, LoadArgs};
 use raftring_perf::plan::{Mode, Plan};
 use raftring_perf::player::{self, Player};
+use raftring_perf::raftring_player::Raftring;
 use raftring_perf::progress::Progress;
 use raftring_perf::report::{self, Report};
 use raftring_perf::{compare, floor};
@@ -31,15 +32,10 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// The player of this program.
-fn raftring_player() -> Result<Box<dyn Player>> {
-    bail!("this build has no raftring player: build with the transport")
-}
-
 /// One run, its report and its files; messages lost without a rate to blame are a failure.
 fn play(plan: &Plan, args: &LoadArgs) -> Result<()> {
-    let player = raftring_player()?;
-    let outcome = player::run(player.as_ref(), plan, &Progress::to_terminal())?;
+    let player = Raftring;
+    let outcome = player::run(&player, plan, &Progress::to_terminal())?;
     let report = Report::new(player.name(), plan, &outcome);
     report.print(&mut stdout())?;
     if !outcome.lateness.is_empty() {
