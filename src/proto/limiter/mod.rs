@@ -14,7 +14,7 @@ mod handshakes;
 mod waiting;
 
 pub use bucket::{Bucket, Rate};
-pub use handshakes::{HandshakeLimiter, HandshakeLimits, Origin};
+pub use handshakes::{HandshakeLimiter, HandshakeLimits, Standing};
 pub use waiting::{WaitingLimits, WaitingRoom};
 
 use std::net::IpAddr;
