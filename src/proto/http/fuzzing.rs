@@ -157,7 +157,8 @@ pub fn chunked_reference(wire: &[u8]) -> (Vec<u8>, ChunkedEnd) {
     let (mut rest, mut payload, mut excess) = (wire, Vec::new(), 0_i64);
     loop {
         let digits = rest.iter().take_while(|&&byte| byte != b'\r').count();
-        let value = rest[..digits]
+        // Seventeen digits fit and are too many already.
+        let value = rest[..digits.min(17)]
             .iter()
             .try_fold(0_u128, |value, &byte| Some(value * 16 + u128::from(char::from(byte).to_digit(16)?)));
         let Some(value) = value.filter(|&value| digits <= 16 && value <= 1 << 40) else {

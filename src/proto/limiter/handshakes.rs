@@ -183,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_the_past_does_not_hide_the_next_offender() {
+        let (mut limiter, start) = (HandshakeLimiter::default(), Instant::now());
+        // More addresses than the table holds, at the rate that the total lets through.
+        let mut now = start;
+        for i in 0..2 * TABLE_ENTRIES_MAX as u32 {
+            now += Duration::from_millis(5);
+            limiter.charge(address(i), None, now);
+        }
+        now += Duration::from_secs(1);
+        for _ in 0..20 {
+            limiter.charge(address(1 << 20), None, now);
+        }
+        assert!(!limiter.admits(address(1 << 20), Standing::Stranger, now));
+    }
+
+    #[test]
     fn a_host_with_many_ipv6_addresses_is_one_address() {
         let key = |text: &str| AddressKey::of(text.parse::<Ipv6Addr>().expect("valid").into());
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:2"));
