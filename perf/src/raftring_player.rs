@@ -92,12 +92,14 @@ impl Cluster {
                 inbox: threaded.then(Inbox::default),
                 connected: AtomicBool::new(false),
             });
-            let transport = Transport::start(config_of(number, &cores), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
+            let transport =
+                Transport::start(config_of(number, &cores), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
             ensure!(member.transport.set(transport).is_ok(), "a member has one transport");
             Ok(member)
         });
         let members = members.collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan: plan.clone(), meter: Arc::clone(meter), cores, members, host_threads: Vec::new() }.with_hosts())
+        Ok(Self { plan: plan.clone(), meter: Arc::clone(meter), cores, members, host_threads: Vec::new() }
+            .with_hosts())
     }
 
     /// Gives each member with an inbox the thread that empties it.
@@ -121,7 +123,9 @@ impl Cluster {
             leader.send(silent.map(|follower| self.meter.messages.hello(follower)));
             (0..self.plan.followers).all(|follower| self.meter.hellos(follower) > 0)
         })?;
-        wait_until("the leader can hear every follower", START_MAX, || leader.active_peers() == self.plan.followers)?;
+        wait_until("the leader can hear every follower", START_MAX, || {
+            leader.active_peers() == self.plan.followers
+        })?;
         for member in &self.members {
             member.connected.store(true, Ordering::SeqCst);
         }
@@ -137,13 +141,15 @@ impl Cluster {
             }
             (Mode::Rtt, Host::Core) => {
                 let circles = Arc::clone(&self.members[0].leader);
-                self.on_leaders_core(move || async move { drop(leader.send(circles.start())) })
+                self.on_leaders_core(move || async move {
+                    let _ = leader.send(circles.start());
+                })
             }
             (Mode::Push, Host::Thread) => {
                 let (done, running) = channel();
                 let mut load = Load::new(&self.plan, &self.meter);
                 thread::spawn(move || {
-                    drive::on_thread(&mut load, |batch| drop(leader.send(batch.drain(..))));
+                    drive::on_thread(&mut load, |batch| _ = leader.send(batch.drain(..)));
                     let _ = done.send(());
                 });
                 Ok(Running(Some(running)))
@@ -154,7 +160,7 @@ impl Cluster {
                 let raise = signal.clone();
                 self.meter.credits.wake_with(Box::new(move || raise.raise()));
                 self.on_leaders_core(move || async move {
-                    let send = |batch: &mut Vec<Message>| drop(leader.send(batch.drain(..)));
+                    let send = |batch: &mut Vec<Message>| _ = leader.send(batch.drain(..));
                     drive::on_core(&mut load, send, async || signal.raised().await).await;
                 })
             }
