@@ -198,7 +198,7 @@ impl Core {
         let core = Rc::clone(self);
         monoio::spawn(async move {
             if Guarded(Box::pin(task)).await.is_err() {
-                core.panics.borrow_mut().push(name);
+                core.note_panic(name);
                 // The host's observer may be what panicked.
                 let _ = catch_unwind(AssertUnwindSafe(|| on_panic(name)));
             }
@@ -290,13 +290,11 @@ impl Core {
     fn open(self: &Rc<Self>, letter: Letter) {
         match letter {
             Letter::Run(f) => {
-                if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
-                    self.panics.borrow_mut().push("letter");
-                }
+                self.guarded("letter", || f(self));
             }
             Letter::Dirty(LaneKey { slot, lane }) => {
                 if let Some(resident) = self.resident(slot) {
-                    resident.lane_dirty(lane);
+                    self.guarded("lane", || resident.lane_dirty(lane));
                 }
             }
             Letter::Wake(slot) => {
@@ -315,9 +313,20 @@ impl Core {
         let count = self.residents.borrow().len();
         for slot in 0..count {
             if let Some(resident) = self.resident(slot) {
-                resident.tick(now);
+                self.guarded("tick", || resident.tick(now));
             }
         }
+    }
+
+    /// What a turn calls must not end it.
+    fn guarded(&self, name: &'static str, f: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(f)).is_err() {
+            self.note_panic(name);
+        }
+    }
+
+    fn note_panic(&self, name: &'static str) {
+        self.panics.borrow_mut().push(name);
     }
 
     /// Notes that bytes moved: the spinning time starts anew.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,7 @@ use crate::event::Event;
 use crate::id::MemberId;
 use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
 use crate::proto::peer_url::PeerUrls;
+use crate::raft::Raft;
 
 /// One transport on its core.
 pub(crate) struct Endpoint {
@@ -90,8 +92,18 @@ impl Endpoint {
         Arc::ptr_eq(&endpoint.shared, shared).then_some(endpoint)
     }
 
+    /// Tells the observer. Its panic is its own.
     pub(super) fn emit(&self, event: &Event) {
-        self.shared.config.observer.event(event);
+        let _ = catch_unwind(AssertUnwindSafe(|| self.shared.config.observer.event(event)));
+    }
+
+    /// Calls the host. `None` if it panicked, which is told, and costs the connection at hand.
+    pub(super) fn host<T>(&self, call: impl FnOnce(&dyn Raft) -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(|| call(&*self.shared.raft)));
+        if result.is_err() {
+            self.emit(&Event::Panicked { task: "host callback" });
+        }
+        result.ok()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -199,9 +211,10 @@ impl Endpoint {
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
             }
-            self.core.move_out(self.shared.slot.load(Ordering::Acquire));
         }
-        self.tasks.close(ending);
+        // It stays where it is found until its last task is gone, so that a second stop waits too.
+        let (core, slot) = (Rc::clone(&self.core), self.shared.slot.load(Ordering::Acquire));
+        self.tasks.close(ending, move || core.move_out(slot));
     }
 }
 

@@ -46,8 +46,12 @@ impl Ending {
 #[derive(Default)]
 pub(super) struct TaskCount {
     alive: Cell<usize>,
-    closed: Cell<bool>,
-    on_end: RefCell<Vec<Ending>>,
+    on_end: RefCell<Option<OnEnd>>,
+}
+
+struct OnEnd {
+    last: Box<dyn FnOnce()>,
+    endings: Vec<Ending>,
 }
 
 /// One task of a count, for as long as it lives.
@@ -59,18 +63,25 @@ impl TaskCount {
         TaskGuard(Rc::clone(self))
     }
 
-    /// No more tasks will come; `ending` completes with the last of them.
-    pub(super) fn close(&self, ending: Ending) {
-        self.closed.set(true);
-        self.on_end.borrow_mut().push(ending);
+    /// No more tasks will come; when the last of them has ended, `last` is called (that of the
+    /// first close) and `ending` completes.
+    pub(super) fn close(&self, ending: Ending, last: impl FnOnce() + 'static) {
+        self.on_end
+            .borrow_mut()
+            .get_or_insert_with(|| OnEnd { last: Box::new(last), endings: Vec::new() })
+            .endings
+            .push(ending);
         self.check();
     }
 
     fn check(&self) {
-        if self.closed.get() && self.alive.get() == 0 {
-            for ending in self.on_end.take() {
-                ending.complete();
-            }
+        if self.alive.get() > 0 {
+            return;
+        }
+        let on_end = self.on_end.borrow_mut().take();
+        if let Some(OnEnd { last, endings }) = on_end {
+            last();
+            endings.iter().for_each(Ending::complete);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conn::Shut;
 use super::core::{Core, Resident};
@@ -28,6 +28,12 @@ use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
 use crate::proto::stream::{StreamWriter, StreamWriterConfig};
 use crate::raftpb::Message;
+
+/// How long a stopped writer may take to end its body before the connection is cut.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often that is looked at.
+const END_POLL: Duration = Duration::from_millis(5);
 
 /// One peer.
 pub(crate) struct Peer {
@@ -210,7 +216,7 @@ impl Peer {
         if messages > 0 {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
             if reason != DropReason::Paused && !self.stopping.get() {
-                self.endpoint.shared.raft.report_unreachable(self.shared.id);
+                self.endpoint.host(|raft| raft.report_unreachable(self.shared.id));
             }
         }
     }
@@ -267,9 +273,23 @@ impl Peer {
                 waker.wake();
             }
             self.endpoint.core.move_out(self.slot);
+            self.end_writers_soon();
             self.deactivate(Source::Stream(StreamKind::Message), Action::Read, "the peer was stopped");
         }
-        self.tasks.close(ending);
+        self.tasks.close(ending, || ());
+    }
+
+    /// A writer ends its body and closes; one whose peer takes nothing more is cut.
+    fn end_writers_soon(self: &Rc<Self>) {
+        let shuts: Vec<_> = self.writers.iter().filter_map(|slot| slot.borrow().shut.clone()).collect();
+        let core = Rc::clone(&self.endpoint.core);
+        self.endpoint.spawn("end of writers", async move {
+            let deadline = Instant::now() + END_TIMEOUT;
+            while shuts.iter().any(|shut| shut.is_open()) && Instant::now() < deadline {
+                core.sleep(END_POLL).await;
+            }
+            shuts.iter().for_each(|shut| shut.shutdown());
+        });
     }
 
     /// A wait that ends early when the peer is stopped.

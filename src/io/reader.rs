@@ -139,7 +139,9 @@ async fn read_until_broken(
     loop {
         // The first time round: what came behind the response head.
         let step = slot.with(|machine| machine.decode_step(now, &mut batch));
-        peer.deliver(kind, &mut batch);
+        if !peer.deliver(kind, &mut batch) {
+            return ReadError::HostPanicked;
+        }
         match step {
             Ok(Step::More) => continue,
             Ok(Step::Done) if !peer.is_stopping() => {}
@@ -178,29 +180,32 @@ pub(super) fn tick(peer: &Rc<Peer>, kind: StreamKind, now: Instant) {
 }
 
 impl Peer {
-    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards.
-    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
+    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards. False if
+    /// the host panicked: then what it was given is gone.
+    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) -> bool {
         if self.is_paused() {
-            return self.reject(batch, RejectReason::Paused);
+            self.reject(batch, RejectReason::Paused);
+            return true;
         }
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
+        let mut sound = true;
         if kind == StreamKind::Message && batch.iter().any(is_proposal) {
             let (proposals, rest) = batch.drain(..).partition(is_proposal);
             *batch = rest;
-            self.offer(kind, true, &mut backlog[1], proposals);
+            sound &= self.offer(kind, true, &mut backlog[1], proposals);
         } else if !backlog[1].is_empty() {
-            self.offer(kind, true, &mut backlog[1], Vec::new());
+            sound &= self.offer(kind, true, &mut backlog[1], Vec::new());
         }
         // The common case: nothing is left from last time, and the host takes everything.
         if backlog[0].is_empty() {
             if !batch.is_empty() {
-                self.process(kind, false, batch);
+                sound &= self.process(kind, false, batch);
             }
             std::mem::swap(&mut backlog[0], batch);
         } else {
-            self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
+            sound &= self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
         }
         if backlog.iter().any(|backlog| !backlog.is_empty()) {
             self.bound_backlog(&mut backlog);
@@ -209,22 +214,31 @@ impl Peer {
             std::mem::swap(&mut backlog[0], batch);
         }
         slot.backlog.replace(backlog);
+        sound
     }
 
-    fn offer(&self, kind: StreamKind, proposals: bool, backlog: &mut Vec<Message>, mut more: Vec<Message>) {
+    fn offer(
+        &self,
+        kind: StreamKind,
+        proposals: bool,
+        backlog: &mut Vec<Message>,
+        mut more: Vec<Message>,
+    ) -> bool {
         backlog.append(&mut more);
-        if !backlog.is_empty() {
-            self.process(kind, proposals, backlog);
-        }
+        backlog.is_empty() || self.process(kind, proposals, backlog)
     }
 
-    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) {
+    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) -> bool {
         let via = match kind {
             StreamKind::Msgapp => Via::Msgapp,
             StreamKind::Message => Via::Message,
         };
         let origin = Origin { peer: self.shared.id, via, proposals };
-        self.endpoint.shared.raft.process(origin, messages);
+        let sound = self.endpoint.host(|raft| raft.process(origin, messages)).is_some();
+        if !sound {
+            messages.clear();
+        }
+        sound
     }
 
     fn bound_backlog(&self, backlog: &mut [Vec<Message>; 2]) {

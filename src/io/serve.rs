@@ -123,7 +123,8 @@ fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
 
 impl Membership for Endpoint {
     fn is_id_removed(&self, id: MemberId) -> bool {
-        self.shared.raft.is_id_removed(id)
+        // A host that panics has not said so: nobody is told to shut down for that.
+        self.host(|raft| raft.is_id_removed(id)).unwrap_or(false)
     }
 
     fn is_known_peer(&self, id: MemberId) -> bool {
@@ -254,8 +255,9 @@ impl Endpoint {
         }
         let proposals = message.is(MessageType::MsgProp);
         let mut batch = vec![message];
-        self.shared.raft.process(Origin { peer: from, via: Via::Pipeline, proposals }, &mut batch);
-        if batch.is_empty() { Ok(()) } else { Err(Refusal::ProcessMessage) }
+        let origin = Origin { peer: from, via: Via::Pipeline, proposals };
+        let sound = self.host(|raft| raft.process(origin, &mut batch)).is_some();
+        if sound && batch.is_empty() { Ok(()) } else { Err(Refusal::ProcessMessage) }
     }
 }
 
