@@ -24,10 +24,13 @@ use crate::cores::{Doorbell, Mailbox};
 /// sleeps for (heartbeats, stalls, silence) are looked at as often.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
+/// Something to do on a core.
+type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
 /// What other threads may ask of a core.
 pub(crate) enum Letter {
     /// Run this on the core.
-    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    Run(Errand),
     /// A lane of the peer in this slot has messages.
     Dirty(LaneKey),
     /// Wake the task that waits for a signal.
@@ -317,7 +320,7 @@ impl Core {
     /// Lives as long as the core: turns, spins, parks.
     pub(super) async fn run(self: Rc<Self>) {
         let mut letters = Vec::new();
-        let partner = Partner::start(&self);
+        let partner = Partner::start();
         let mut park = pin!(monoio::time::sleep(TICK));
         while !(self.stopping.get() && self.tasks.get() == 0) {
             if self.turn(&mut letters) {
@@ -368,10 +371,9 @@ struct PartnerShared {
 }
 
 impl Partner {
-    fn start(core: &Rc<Core>) -> Self {
+    fn start() -> Self {
         let shared = Rc::new(PartnerShared::default());
         let own = Rc::clone(&shared);
-        let _ = core;
         monoio::spawn(poll_fn(move |cx| {
             if own.stopped.get() {
                 return Poll::Ready(());

@@ -165,7 +165,7 @@ impl Peer {
         &self,
         kind: StreamKind,
         generation: u64,
-        cx: &mut std::task::Context<'_>,
+        cx: &std::task::Context<'_>,
     ) -> Poll<Option<Chain>> {
         let lane = lane_of(kind);
         if self.writers[lane].borrow().generation != generation {

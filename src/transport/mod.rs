@@ -26,7 +26,6 @@ use crate::raft::Raft;
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<TransportShared>,
-    cores: Cores,
     local_addr: Option<SocketAddr>,
 }
 
@@ -53,8 +52,9 @@ impl Transport {
             slot: AtomicUsize::new(usize::MAX),
             epoch: Instant::now(),
         });
-        let transport = Self { shared, cores: cores.clone(), local_addr };
+        let transport = Self { shared, local_addr };
         let (shared, cores) = (Arc::clone(&transport.shared), cores.clone());
+        // The endpoint keeps the cores alive until it is stopped; a transport that was stopped needs none.
         // Letters are opened in order, so whatever is asked later finds the endpoint there.
         transport.shared.core.run(move |core| drop(Endpoint::start(core, shared, cores, listener)));
         Ok(transport)
