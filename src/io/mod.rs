@@ -28,6 +28,7 @@ pub(crate) mod shared;
 mod signal;
 mod sys;
 mod timers;
+mod waits;
 mod writer;
 
 pub(crate) use self::core::Core;

@@ -3,12 +3,11 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use super::conn::Shut;
@@ -17,6 +16,7 @@ use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::reader::{self, ReaderSlot};
 use super::shared::{DROPPED, PeerShared, lane_of};
+use super::waits::Waits;
 use super::writer::Flapping;
 use crate::cores::Refused;
 use crate::event::{DropReason, Event};
@@ -37,7 +37,8 @@ pub(crate) struct Peer {
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
     stopping: Cell<bool>,
-    stop_wakers: RefCell<Vec<Waker>>,
+    /// Ended early when the peer is stopped.
+    pub(super) waits: Waits,
     pub(super) tasks: Rc<TaskCount>,
 }
 
@@ -50,6 +51,8 @@ pub(super) struct WriterSlot {
     pub(super) shut: Option<Rc<Shut>>,
     /// Tells one connection from the next: a task that finds another number has been replaced.
     pub(super) generation: u64,
+    /// Counts the connections that asked to be attached: the newest wins, also among those that wait.
+    pub(super) asked: u64,
     /// When a replacement is next admitted without delay.
     pub(super) replace_at: Instant,
     pub(super) flapping: Flapping,
@@ -85,6 +88,7 @@ impl Peer {
                 waker: None,
                 shut: None,
                 generation: 0,
+                asked: 0,
                 replace_at: now,
                 flapping: Flapping::default(),
             })
@@ -98,7 +102,7 @@ impl Peer {
             shared,
             slot,
             stopping: Cell::new(false),
-            stop_wakers: RefCell::default(),
+            waits: Waits::default(),
             tasks: Rc::default(),
         }
     }
@@ -255,9 +259,7 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
-            for waker in self.stop_wakers.take() {
-                waker.wake();
-            }
+            self.waits.look_again();
             self.endpoint.core.move_out(self.slot);
             self.deactivate(Source::Stream(StreamKind::Message), Action::Read, "the peer was stopped");
         }
@@ -266,16 +268,7 @@ impl Peer {
 
     /// A wait that ends early when the peer is stopped.
     pub(super) async fn sleep_until(&self, deadline: Instant) {
-        let mut sleep = std::pin::pin!(self.endpoint.core.sleep_until(deadline));
-        poll_fn(|cx| {
-            if self.stopping.get() {
-                return Poll::Ready(());
-            }
-            self.stop_wakers.borrow_mut().push(cx.waker().clone());
-            sleep.as_mut().poll(cx)
-        })
-        .await;
-        self.stop_wakers.borrow_mut().clear();
+        self.waits.unless(|| self.is_stopping(), self.endpoint.core.sleep_until(deadline)).await;
     }
 }
 
