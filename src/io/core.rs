@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::timers::{Sleep, Timers};
@@ -74,6 +74,9 @@ pub(super) trait Resident {
     /// 100 ms went by.
     fn tick(self: Rc<Self>, now: Instant);
 
+    /// A callback of the host panicked in one of the above.
+    fn panicked(self: Rc<Self>, task: &'static str);
+
     /// Itself, for those who know what it is.
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
 }
@@ -100,7 +103,7 @@ pub(crate) struct Core {
     tasks: Cell<usize>,
     operations: Cell<usize>,
     stopping: Cell<bool>,
-    panics: RefCell<Vec<&'static str>>,
+    panics: Cell<u64>,
 }
 
 thread_local! {
@@ -124,7 +127,7 @@ impl Core {
             tasks: Cell::new(0),
             operations: Cell::new(0),
             stopping: Cell::new(false),
-            panics: RefCell::default(),
+            panics: Cell::new(0),
         })
     }
 
@@ -173,8 +176,32 @@ impl Core {
         &self.pool
     }
 
-    /// Starts a task. A panic in it ends it alone (rule N5), is counted under `name`, and runs
-    /// `on_panic`.
+    /// Panics caught.
+    pub(crate) const fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Runs something that calls the host; `None` if it panicked, which is counted.
+    pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(f));
+        if result.is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
+        result.ok()
+    }
+
+    /// As [`Core::guard`] for each poll of a future.
+    pub(super) async fn guarded<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = Box::pin(future);
+        poll_fn(|cx| match self.guard(|| future.as_mut().poll(cx)) {
+            Some(poll) => poll.map(Some),
+            None => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Starts a task. A panic in it ends it alone (rule N5), is counted, and runs `on_panic`, which
+    /// must not panic.
     pub(super) fn spawn(
         self: &Rc<Self>,
         name: &'static str,
@@ -184,10 +211,8 @@ impl Core {
         self.tasks.set(self.tasks.get() + 1);
         let core = Rc::clone(self);
         monoio::spawn(async move {
-            if Guarded(Box::pin(task)).await.is_err() {
-                core.panics.borrow_mut().push(name);
-                // The host's observer may be what panicked.
-                let _ = catch_unwind(AssertUnwindSafe(|| on_panic(name)));
+            if core.guarded(task).await.is_none() {
+                on_panic(name);
             }
             core.tasks.set(core.tasks.get() - 1);
             core.awake();
@@ -276,13 +301,11 @@ impl Core {
     fn open(self: &Rc<Self>, letter: Letter) {
         match letter {
             Letter::Run(f) => {
-                if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
-                    self.panics.borrow_mut().push("letter");
-                }
+                self.guard(|| f(self));
             }
             Letter::Dirty(LaneKey { slot, lane }) => {
                 if let Some(resident) = self.resident(slot) {
-                    resident.lane_dirty(lane);
+                    self.visit(resident, "lane", |resident| resident.lane_dirty(lane));
                 }
             }
             Letter::Wake(slot) => {
@@ -301,8 +324,16 @@ impl Core {
         let count = self.residents.borrow().len();
         for slot in 0..count {
             if let Some(resident) = self.resident(slot) {
-                resident.tick(now);
+                self.visit(resident, "tick", |resident| resident.tick(now));
             }
+        }
+    }
+
+    /// Rule N5 for what no task does: a callback of the host that panics ends this visit alone.
+    fn visit(&self, resident: Rc<dyn Resident>, name: &'static str, f: impl FnOnce(Rc<dyn Resident>)) {
+        let of_panic = Rc::clone(&resident);
+        if self.guard(|| f(resident)).is_none() {
+            of_panic.panicked(name);
         }
     }
 
@@ -338,6 +369,9 @@ impl Core {
             self.wait(park.as_mut()).await;
         }
         partner.stop();
+        self.shared.mailbox.close();
+        // Residents hold the core that holds them.
+        drop(self.residents.take());
     }
 
     /// Until [`Core::awake`], or the next deadline.
@@ -433,21 +467,6 @@ impl Drop for OperationGuard<'_> {
     fn drop(&mut self) {
         if !self.done && !std::thread::panicking() {
             debug_assert!(self.done, "an operation of the ring was dropped before it completed");
-        }
-    }
-}
-
-/// Turns a panic of the inner future into an error.
-struct Guarded<F>(Pin<Box<F>>);
-
-impl<F: Future<Output = ()>> Future for Guarded<F> {
-    type Output = Result<(), ()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-            Err(_) => Poll::Ready(Err(())),
         }
     }
 }

@@ -90,8 +90,9 @@ impl Endpoint {
         Arc::ptr_eq(&endpoint.shared, shared).then_some(endpoint)
     }
 
+    /// An observer that panics is counted and otherwise not missed.
     pub(super) fn emit(&self, event: &Event) {
-        self.shared.config.observer.event(event);
+        self.core.guard(|| self.shared.config.observer.event(event));
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -218,6 +219,10 @@ impl Resident for Endpoint {
         for peer in peers {
             peer.report_dropped();
         }
+    }
+
+    fn panicked(self: Rc<Self>, task: &'static str) {
+        self.emit(&Event::Panicked { task });
     }
 
     fn as_any(self: Rc<Self>) -> Rc<dyn Any> {

@@ -42,11 +42,33 @@ impl Ending {
     }
 }
 
+/// An ending on its way to a core: completes also if the core has ended and nobody opens the letter.
+pub(crate) struct Posted(Option<Ending>);
+
+impl Posted {
+    pub(crate) fn new(ending: &Ending) -> Self {
+        Self(Some(ending.clone()))
+    }
+
+    pub(crate) fn open(mut self) -> Ending {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        if let Some(ending) = self.0.take() {
+            ending.complete();
+        }
+    }
+}
+
 /// Counts tasks; when it is closed and the last of them ends, the ending is complete.
 #[derive(Default)]
 pub(super) struct TaskCount {
     alive: Cell<usize>,
     closed: Cell<bool>,
+    last: RefCell<Option<Box<dyn FnOnce()>>>,
     on_end: RefCell<Vec<Ending>>,
 }
 
@@ -59,6 +81,11 @@ impl TaskCount {
         TaskGuard(Rc::clone(self))
     }
 
+    /// Runs `f` when the last task has ended, before anybody is told.
+    pub(super) fn at_last(&self, f: impl FnOnce() + 'static) {
+        *self.last.borrow_mut() = Some(Box::new(f));
+    }
+
     /// No more tasks will come; `ending` completes with the last of them.
     pub(super) fn close(&self, ending: Ending) {
         self.closed.set(true);
@@ -68,6 +95,10 @@ impl TaskCount {
 
     fn check(&self) {
         if self.closed.get() && self.alive.get() == 0 {
+            let last = self.last.borrow_mut().take();
+            if let Some(last) = last {
+                last();
+            }
             for ending in self.on_end.take() {
                 ending.complete();
             }

@@ -35,6 +35,7 @@ pub(crate) use self::core::Core;
 pub use cores::{CoreStats, Cores, CoresConfig};
 pub(crate) use endpoint::Endpoint;
 pub use guard::Ending;
+pub(crate) use guard::Posted;
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use signal::Signal;

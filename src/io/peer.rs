@@ -206,7 +206,10 @@ impl Peer {
         if messages > 0 {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
             if reason != DropReason::Paused && !self.stopping.get() {
-                self.endpoint.shared.raft.report_unreachable(self.shared.id);
+                let raft = &self.endpoint.shared.raft;
+                if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+                    self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
+                }
             }
         }
     }
@@ -260,7 +263,9 @@ impl Peer {
                 self.readers[lane].shutdown();
             }
             self.waits.look_again();
-            self.endpoint.core.move_out(self.slot);
+            // It stays until then: a last write that nobody reads is still found to stall.
+            let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);
+            self.tasks.at_last(move || core.move_out(slot));
             self.deactivate(Source::Stream(StreamKind::Message), Action::Read, "the peer was stopped");
         }
         self.tasks.close(ending);
@@ -289,6 +294,10 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+    }
+
+    fn panicked(self: Rc<Self>, task: &'static str) {
+        self.endpoint.emit(&Event::Panicked { task });
     }
 
     fn as_any(self: Rc<Self>) -> Rc<dyn Any> {

@@ -61,8 +61,11 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
                 peer.activate();
                 let up = Event::StreamUp { peer: peer.shared.id, kind, direction: Direction::Reader };
                 peer.endpoint.emit(&up);
-                let error = read(peer, kind, established).await;
-                ended(peer, kind, error);
+                // A host that panics in `process` costs this connection; the next one is dialled.
+                match peer.endpoint.core.guarded(read(peer, kind, established)).await {
+                    Some(error) => ended(peer, kind, error),
+                    None => panicked(peer, kind),
+                }
             }
             Err(error) => {
                 peer.url_unreachable(&url);
@@ -106,6 +109,11 @@ fn ended(peer: &Rc<Peer>, kind: StreamKind, error: ReadError) {
         peer.deactivate(Source::Stream(kind), Action::Read, &error.to_string());
     }
     peer.endpoint.emit(&Event::ReaderDown { peer: peer.shared.id, kind, reason: error });
+}
+
+fn panicked(peer: &Rc<Peer>, kind: StreamKind) {
+    *peer.readers[lane_of(kind)].machine.borrow_mut() = None;
+    peer.endpoint.emit(&Event::Panicked { task: "stream reader" });
 }
 
 async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> ReadError {

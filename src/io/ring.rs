@@ -13,7 +13,10 @@ use crate::error::StartError;
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// monoio's own floor; where memory is locked tightly a ring is tried down to this size.
-const ENTRIES_MIN: u32 = 256;
+pub(super) const ENTRIES_MIN: u32 = 256;
+
+/// The kernel's own ceiling.
+pub(super) const ENTRIES_MAX: u32 = 32_768;
 
 pub(super) type CoreRuntime = Runtime<TimeDriver<IoUringDriver>>;
 
@@ -21,10 +24,9 @@ pub(super) type CoreRuntime = Runtime<TimeDriver<IoUringDriver>>;
 ///
 /// COOP_TASKRUN and SINGLE_ISSUER: completions are handled when the core enters the kernel, never
 /// by an interrupt of its other work. (With DEFER_TASKRUN a core that spins would never see one.)
-pub(super) fn build(entries: u32) -> Result<CoreRuntime, StartError> {
+pub(super) fn build(mut entries: u32) -> Result<CoreRuntime, StartError> {
     check_kernel()?;
     probe().map_err(unavailable)?;
-    let mut entries = entries.max(ENTRIES_MIN);
     loop {
         let mut ring = IoUring::builder();
         ring.setup_coop_taskrun().setup_single_issuer();
