@@ -33,6 +33,8 @@ pub(crate) struct Endpoint {
     /// Served connections that are no stream (yet), with the time at which each is given up.
     served: RefCell<HashMap<u64, Served>>,
     next_served: Cell<u64>,
+    /// Bodies of `POST /raft` that are being read.
+    posts: Cell<usize>,
     listener: RefCell<Option<Rc<Shut>>>,
     stopping: Cell<bool>,
     tasks: Rc<TaskCount>,
@@ -41,6 +43,15 @@ pub(crate) struct Endpoint {
 struct Served {
     shut: Rc<Shut>,
     deadline: Instant,
+}
+
+/// Bodies of `POST /raft` read at once: 4 of each of 16 members, of which a working cluster sends
+/// hardly any; each may be as large as a frame.
+const POSTS_MAX: usize = 64;
+
+/// The right to read the body of one `POST /raft`.
+pub(super) struct Post {
+    endpoint: Rc<Endpoint>,
 }
 
 /// Watches over one served connection; dropped when it ends or becomes a stream.
@@ -71,6 +82,7 @@ impl Endpoint {
             waiting: RefCell::new(WaitingRoom::new(limits)),
             served: RefCell::default(),
             next_served: Cell::new(0),
+            posts: Cell::new(0),
             listener: RefCell::default(),
             stopping: Cell::new(false),
             tasks: Rc::default(),
@@ -176,6 +188,16 @@ impl Endpoint {
         }
     }
 
+    /// A handshake is complete and a body follows; `None` if too many bodies are being read.
+    pub(super) fn begin_post(self: &Rc<Self>, guard: &ServedGuard) -> Option<Post> {
+        self.waiting.borrow_mut().leave(guard.id);
+        if self.posts.get() >= POSTS_MAX {
+            return None;
+        }
+        self.posts.set(self.posts.get() + 1);
+        Some(Post { endpoint: Rc::clone(self) })
+    }
+
     /// True if a peer's URL names this address.
     pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
         self.peers.borrow().values().any(|peer| peer.lives_at(address))
@@ -235,6 +257,12 @@ impl ServedGuard {
         if let Some(served) = self.endpoint.served.borrow_mut().get_mut(&self.id) {
             served.deadline = deadline;
         }
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.endpoint.posts.set(self.endpoint.posts.get() - 1);
     }
 }
 

@@ -168,7 +168,11 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        match self.take_message(request).await {
+        let outcome = match self.endpoint.begin_post(&self.guard) {
+            Some(_post) => self.take_message(request).await,
+            None => Err(Refusal::Busy),
+        };
+        match outcome {
             Ok(()) => {
                 let keep_alive = request.keep_alive && !self.endpoint.is_stopping();
                 let mut answer = Vec::with_capacity(256);
