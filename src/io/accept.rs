@@ -10,7 +10,7 @@ use super::conn::Shut;
 use super::endpoint::Endpoint;
 use super::serve;
 use crate::event::Event;
-use crate::proto::limiter::Origin;
+use crate::proto::limiter::Standing;
 
 /// Connections accepted in one go, so that a flood of them does not hold up the core.
 const ACCEPTS_A_TURN_MAX: usize = 32;
@@ -65,7 +65,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
 
 fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {
     let origin =
-        if endpoint.is_member_address(remote.ip()) { Origin::MemberAddress } else { Origin::Stranger };
+        if endpoint.is_member_address(remote.ip()) { Standing::MemberAddress } else { Standing::Stranger };
     if !endpoint.limiter.borrow().admits(remote.ip(), origin, Instant::now()) {
         let reason = "too many failed handshakes";
         return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });

@@ -24,6 +24,10 @@ use crate::cores::{Doorbell, Mailbox};
 /// sleeps for (heartbeats, stalls, silence) are looked at as often.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
+/// Sockets that a spinning core polls in one round, at some 200 ns each; further ones wait in the
+/// ring, which a round looks at as well.
+const POLLERS_MAX: usize = 4;
+
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
 
@@ -99,6 +103,9 @@ pub(crate) struct Core {
     waiters: RefCell<Vec<Waiter>>,
     armed: Cell<bool>,
     last_work: Cell<Instant>,
+    turns: Cell<u64>,
+    /// Tasks that poll a socket while the core spins.
+    pollers: RefCell<Vec<Waker>>,
     next_tick: Cell<Instant>,
     tasks: Cell<usize>,
     operations: Cell<usize>,
@@ -123,6 +130,8 @@ impl Core {
             waiters: RefCell::default(),
             armed: Cell::new(false),
             last_work: Cell::new(now),
+            turns: Cell::new(0),
+            pollers: RefCell::default(),
             next_tick: Cell::new(now + TICK),
             tasks: Cell::new(0),
             operations: Cell::new(0),
@@ -281,6 +290,7 @@ impl Core {
     fn turn(self: &Rc<Self>, letters: &mut Vec<Letter>) -> bool {
         self.armed.set(false);
         self.shared.doorbell.disarm();
+        self.turns.set(self.turns.get() + 1);
         self.shared.mailbox.take(letters);
         let worked = !letters.is_empty();
         for letter in letters.drain(..) {
@@ -338,14 +348,45 @@ impl Core {
     }
 
     /// Notes that bytes moved: the spinning time starts anew.
-    pub(super) fn note_work(&self) {
-        if !self.spin.is_zero() {
-            self.last_work.set(Instant::now());
-        }
+    pub(super) fn note_work_at(&self, now: Instant) {
+        self.last_work.set(now);
     }
 
-    fn should_spin(&self) -> bool {
+    /// True while the core polls instead of sleeping.
+    pub(super) fn should_spin(&self) -> bool {
         !self.spin.is_zero() && self.last_work.get().elapsed() < self.spin
+    }
+
+    /// Which turn this is: what happens between two of them has been runnable together.
+    pub(super) fn turn_number(&self) -> u64 {
+        self.turns.get()
+    }
+
+    /// Waits for the next round of a spinning core; `None` if it does not spin, or if as many
+    /// sockets are polled already as a round should look at.
+    pub(super) fn next_round(&self) -> Option<impl Future<Output = ()> + '_> {
+        if self.pollers.borrow().len() >= POLLERS_MAX || !self.should_spin() {
+            return None;
+        }
+        // The spinner may be asleep still.
+        self.awake();
+        let mut waiting = false;
+        Some(poll_fn(move |cx| {
+            if waiting {
+                return Poll::Ready(());
+            }
+            waiting = true;
+            self.pollers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        }))
+    }
+
+    /// Lets those who poll a socket look at it.
+    fn wake_pollers(&self) {
+        let mut pollers = self.pollers.borrow_mut();
+        for poller in pollers.drain(..) {
+            poller.wake();
+        }
     }
 
     /// Lives as long as the core: turns, spins, parks.
@@ -357,6 +398,7 @@ impl Core {
             if self.turn(&mut letters) {
                 continue;
             }
+            self.wake_pollers();
             if self.should_spin() {
                 partner.pass().await;
                 continue;

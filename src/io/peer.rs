@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::reader::{self, ReaderSlot};
 use super::shared::{DROPPED, PeerShared, lane_of};
 use super::waits::Waits;
 use super::writer::Flapping;
+use crate::buf::Chain;
 use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::proto::codec::StreamKind;
@@ -56,6 +58,10 @@ pub(super) struct WriterSlot {
     /// When a replacement is next admitted without delay.
     pub(super) replace_at: Instant,
     pub(super) flapping: Flapping,
+    /// What a direct send left over, or why it failed; for the writer's task.
+    pub(super) unsent: Option<io::Result<Chain>>,
+    /// The turn in which something was sent directly.
+    pub(super) sent_in_turn: u64,
 }
 
 impl Peer {
@@ -91,6 +97,8 @@ impl Peer {
                 asked: 0,
                 replace_at: now,
                 flapping: Flapping::default(),
+                unsent: None,
+                sent_in_turn: 0,
             })
         };
         Self {
@@ -139,23 +147,23 @@ impl Peer {
 
     // ---- sending -------------------------------------------------------------------------------
 
-    /// Sends from the core itself: encoded at once if nothing waits in front of it.
-    /// False if the lane refuses it.
-    pub(crate) fn send_local(&self, lane: usize, message: Message) -> Result<(), Refused> {
+    /// Sends from the core itself: true if nothing waits in front of the message and it is
+    /// encoded, else it has to go through the lane.
+    #[inline]
+    pub(crate) fn encode_local(&self, lane: usize, message: &Message) -> bool {
         let mut slot = self.writers[lane].borrow_mut();
-        if slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0 && slot.machine.has_room() {
-            slot.machine.push(&message);
-            return Ok(());
+        let first =
+            slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0 && slot.machine.has_room();
+        if first {
+            slot.machine.push(message);
         }
-        drop(slot);
-        let weight = message.payload_bytes();
-        self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| refused)
+        first
     }
 
-    /// The end of a run of [`Peer::send_local`]: what was encoded may leave.
-    pub(crate) fn flush_local(&self, lane: usize) {
+    /// The end of a run of messages: what was encoded, and what waits in the lane, may leave.
+    pub(crate) fn flush(&self, lane: usize) {
         self.fill(lane);
-        self.wake_writer(lane);
+        self.transmit(lane);
     }
 
     /// Encodes what is queued, as far as there is room.
@@ -185,7 +193,7 @@ impl Peer {
         }
     }
 
-    fn wake_writer(&self, lane: usize) {
+    pub(super) fn wake_writer(&self, lane: usize) {
         let waker = self.writers[lane].borrow_mut().waker.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -281,8 +289,7 @@ impl Resident for Peer {
     fn lane_dirty(self: Rc<Self>, lane: usize) {
         self.report_dropped();
         if self.writers[lane].borrow().machine.is_working() {
-            self.fill(lane);
-            self.wake_writer(lane);
+            self.flush(lane);
         } else {
             let lost = self.drain_lane(lane);
             self.report_lost(lost, DropReason::StreamLost);

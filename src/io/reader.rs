@@ -1,7 +1,6 @@
 //! The reader loop: dial, read until it breaks, wait for the pace, dial again.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::event::{DialError, Direction, Event, RejectReason};
 use crate::proto::codec::{StreamKind, screen};
 use crate::proto::pace::Pace;
 use crate::proto::status::{Action, Source};
-use crate::proto::stream::{ReadError, StreamReader, StreamReaderConfig};
+use crate::proto::stream::{ReadError, Step, StreamReader, StreamReaderConfig};
 use crate::raft::{Origin, Via};
 use crate::raftpb::{Message, MessageType};
 
@@ -144,29 +143,26 @@ async fn read_until_broken(
     conn: &mut Conn,
 ) -> ReadError {
     let mut batch = Vec::new();
-    // What came behind the response head.
-    let mut result = slot.with(|machine| machine.decode(Instant::now(), &mut batch));
+    let mut now = Instant::now();
     loop {
+        // The first time round: what came behind the response head.
+        let step = slot.with(|machine| machine.decode_step(now, &mut batch));
         peer.deliver(kind, &mut batch);
-        if let Err(error) = result {
-            return error;
-        }
-        if peer.is_stopping() {
-            return ReadError::Eof;
+        match step {
+            Ok(Step::More) => continue,
+            Ok(Step::Done) if !peer.is_stopping() => {}
+            Ok(Step::Done) => return ReadError::Eof,
+            Err(error) => return error,
         }
         let (block, range) = slot.with(StreamReader::lend);
-        let (read, block) = conn.read(block, range).await;
-        peer.endpoint.core.note_work();
-        let count = match read {
-            Ok(count) => count,
-            Err(error) => return broken(&error),
-        };
-        result = slot.with(|machine| machine.handle_read(Instant::now(), block, count, &mut batch));
+        let (read, block) = conn.read_spinning(block, range).await;
+        now = Instant::now();
+        peer.endpoint.core.note_work_at(now);
+        let Ok(count) = read else { return ReadError::UnexpectedEof };
+        if let Err(error) = slot.with(|machine| machine.begin_read(now, block, count)) {
+            return error;
+        }
     }
-}
-
-fn broken(_error: &io::Error) -> ReadError {
-    ReadError::UnexpectedEof
 }
 
 impl ReaderSlot {

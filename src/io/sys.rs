@@ -1,7 +1,13 @@
 //! The system calls that no crate of ours offers in a safe form.
 #![allow(unsafe_code, reason = "direct system calls")]
 
-use std::os::fd::RawFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{BorrowedFd, RawFd};
+
+use smallvec::SmallVec;
+use socket2::SockRef;
+
+use crate::buf::Chain;
 
 /// Shuts a socket down in both directions, so that every operation on it completes.
 ///
@@ -15,6 +21,33 @@ pub(super) fn shutdown(fd: RawFd) {
 pub(super) fn shutdown_write(fd: RawFd) {
     // SAFETY: as above.
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Pieces that one direct send takes; a chain of more goes through the ring.
+const PIECES_MAX: usize = 64;
+
+/// Sends what the socket takes without waiting.
+pub(super) fn send_now(fd: RawFd, chain: &Chain) -> io::Result<usize> {
+    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = SockRef::from(&fd);
+    let mut slices = chain.slices();
+    match (slices.len(), slices.next()) {
+        (1, Some(slice)) => socket.send_with_flags(slice, FLAGS),
+        _ => {
+            let pieces: SmallVec<[IoSlice<'_>; 8]> =
+                chain.slices().take(PIECES_MAX).map(IoSlice::new).collect();
+            socket.send_vectored_with_flags(&pieces, FLAGS)
+        }
+    }
+}
+
+/// Receives what is there without waiting; 0 is the end of the connection.
+pub(super) fn receive_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length are those of one slice, which is written to and no more.
+    let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Ignores SIGPIPE if its disposition is still the default, which would kill the process when a

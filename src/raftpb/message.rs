@@ -8,12 +8,14 @@ impl Message {
     /// The type, if it is one that this library knows; `None` for a number that a newer etcd may
     /// have given a meaning. [`Message::type_number`] tells the number. An unset type is MsgHup,
     /// as in etcd.
+    #[inline]
     #[must_use]
     pub fn kind(&self) -> Option<MessageType> {
         MessageType::try_from(self.type_number()).ok()
     }
 
     /// The type as the number on the wire; 0 (MsgHup) if unset.
+    #[inline]
     #[must_use]
     pub const fn type_number(&self) -> i32 {
         match self.r#type {
@@ -23,6 +25,7 @@ impl Message {
     }
 
     /// True if the type is `kind`.
+    #[inline]
     #[must_use]
     pub fn is(&self, kind: MessageType) -> bool {
         self.type_number() == kind as i32
@@ -32,6 +35,7 @@ impl Message {
     /// whatever else it says (protocol 6.1). Agrees with `isLinkHeartbeatMessage`.
     ///
     /// Never passed to raft.
+    #[inline]
     #[must_use]
     pub fn is_link_heartbeat(&self) -> bool {
         self.is(MessageType::MsgHeartbeat) && self.from() == 0 && self.to() == 0
@@ -90,12 +94,14 @@ impl Snapshot {
 
 impl Entry {
     /// Bytes of its data.
+    #[inline]
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         bytes_len(self.data.as_ref())
     }
 }
 
+#[inline]
 fn bytes_len(bytes: Option<&Bytes>) -> usize {
     bytes.map_or(0, Bytes::len)
 }

@@ -71,6 +71,7 @@ impl<'a> Sender<'a> {
         Self { transport, here, peer: None, sent: Sent::default(), ring: false }
     }
 
+    #[inline]
     fn send(&mut self, message: Message) {
         let to = MemberId(message.to());
         if self.peer.as_ref().is_none_or(|target| target.shared.id != to) {
@@ -129,6 +130,7 @@ impl<'a> Sender<'a> {
 }
 
 impl Target {
+    #[inline]
     fn accept(&mut self, message: Message) -> Result<(), usize> {
         if self.shared.paused.load(Ordering::Relaxed) {
             return Err(PAUSED);
@@ -140,11 +142,11 @@ impl Target {
             Via::Pipeline => return Err(NO_STREAM),
         };
         self.touched[lane] = true;
-        let pushed = match &self.local {
-            Some(peer) => peer.send_local(lane, message),
-            None => self.push(lane, message),
-        };
-        pushed.map_err(|refused| match refused {
+        // By reference where it can be: on its own core a message is encoded where it stands.
+        if self.local.as_ref().is_some_and(|peer| peer.encode_local(lane, &message)) {
+            return Ok(());
+        }
+        self.push(lane, message).map_err(|refused| match refused {
             Refused::Messages => LANE_MESSAGES,
             _ => LANE_BYTES,
         })
@@ -161,7 +163,7 @@ impl Target {
         for lane in 0..self.touched.len() {
             match &self.local {
                 _ if !self.touched[lane] => {}
-                Some(peer) => peer.flush_local(lane),
+                Some(peer) => peer.flush(lane),
                 None if self.shared.lanes[lane].lock().announce() => {
                     self.shared.post_dirty(lane);
                     ring = true;

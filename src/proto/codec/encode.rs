@@ -94,7 +94,7 @@ pub fn encode_bare_message(message: &Message, dialect: Dialect, sink: &mut impl 
 }
 
 /// A scalar if it is set, or a zero if the dialect fills it in.
-#[inline]
+#[inline(always)]
 fn put_scalar(pen: &mut Pen<'_>, key: u8, value: Option<u64>, fill: bool) {
     match value {
         Some(value) => pen.scalar(key, value),
@@ -194,7 +194,7 @@ pub(super) fn put_entry_frame<S: Sink>(entry: &Entry, dialect: Dialect, sink: &m
 }
 
 /// Everything of an entry but the bytes of its data.
-#[inline]
+#[inline(always)]
 fn put_entry_scalars(pen: &mut Pen<'_>, entry: &Entry, dialect: Dialect) {
     let fill = dialect.fills_message();
     put_scalar(pen, key::ENTRY_TYPE, enum_bits(entry.r#type), fill);

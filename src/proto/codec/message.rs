@@ -7,7 +7,6 @@
 
 use bytes::Bytes;
 
-use super::decode::decode_message;
 use super::encode::{Prefix, put_message};
 use super::limits::{DecodeError, FrameLimits};
 use super::size::message_size;
@@ -51,8 +50,8 @@ impl MessageDecoder {
                 return Ok(decoded);
             }
             let end = decoded.consumed + unit;
-            let message = decode_message(bytes, decoded.consumed + LENGTH_BYTES..end, &self.limits)?;
-            decoded.count(message, unit - LENGTH_BYTES, out);
+            decoded.decode_message(bytes, decoded.consumed + LENGTH_BYTES..end, &self.limits, out)?;
+            decoded.drop_link_heartbeat(out);
             decoded.consumed = end;
         }
     }

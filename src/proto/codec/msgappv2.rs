@@ -43,3 +43,25 @@ impl Position {
         Self { term: message.term(), index }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftpb::Entry;
+
+    /// Said without the codec: both ends share this file, so a round trip would not notice.
+    #[test]
+    fn positions_move_as_the_rules_of_etcd_say() {
+        let start = Position { term: 3, index: 12 };
+        for count in [0, 1, 5, 300, 1 << 20] {
+            assert_eq!(start.after_entries(count), Position { term: 3, index: 12 + count as u64 });
+        }
+        assert_eq!(Position { term: 3, index: u64::MAX }.after_entries(2).index, 1);
+        let entry = |index| Entry { term: Some(4), index: Some(index), ..Entry::default() };
+        let mut message = Message { term: Some(5), log_term: Some(4), index: Some(9), ..Message::default() };
+        assert_eq!(Position::after_message(&message), Position { term: 5, index: 9 });
+        message.entries = vec![entry(10), entry(70)];
+        assert_eq!(Position::after_message(&message), Position { term: 5, index: 70 });
+        assert_eq!(Position::after_message(&Message::default()), Position::default());
+    }
+}

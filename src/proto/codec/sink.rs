@@ -9,6 +9,8 @@ pub const SPARE_MAX: usize = 512;
 /// Takes encoded bytes in order. The stream writer's chain is one, a `Vec<u8>` another.
 pub trait Sink {
     /// At least `count` (up to [`SPARE_MAX`]) contiguous writable bytes at the current end.
+    ///
+    /// Encoders write whole words, so bytes behind those that get committed may be scribbled on.
     fn spare(&mut self, count: usize) -> &mut [u8];
 
     /// Declares the first `count` bytes of the last `spare` written.

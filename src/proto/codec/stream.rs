@@ -1,7 +1,10 @@
 //! Either codec behind one type, for those who drive a stream of either kind.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
+use super::decode::decode_message;
 use super::limits::{DecodeError, FrameLimits};
 use super::message::{MessageDecoder, encode_message};
 use super::msgappv2::{MsgAppV2Decoder, MsgAppV2Encoder};
@@ -58,13 +61,29 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Decodes the message that is all of `bytes[range]` to the end of `out`, and counts its bytes.
     #[inline]
-    pub(super) fn count(&mut self, message: Message, bytes: usize, out: &mut Vec<Message>) {
-        self.message_bytes += bytes;
-        if message.is_link_heartbeat() {
+    pub(super) fn decode_message(
+        &mut self,
+        bytes: &Bytes,
+        range: Range<usize>,
+        limits: &FrameLimits,
+        out: &mut Vec<Message>,
+    ) -> Result<(), DecodeError> {
+        self.message_bytes += range.len();
+        let result = decode_message(push_default(out), bytes, range, limits);
+        if result.is_err() {
+            out.pop();
+        }
+        result
+    }
+
+    /// Takes the last message away and counts it if it is a link heartbeat.
+    #[inline]
+    pub(super) fn drop_link_heartbeat(&mut self, out: &mut Vec<Message>) {
+        if out.last().is_some_and(Message::is_link_heartbeat) {
             self.link_heartbeats += 1;
-        } else {
-            out.push(message);
+            out.pop();
         }
     }
 
@@ -74,6 +93,15 @@ impl Decoded {
         self.link_heartbeats += 1;
         self.message_bytes += LINK_HEARTBEAT_BYTES;
     }
+}
+
+/// A fresh message at the end of `out`, to be filled in place.
+#[inline]
+pub(super) fn push_default(out: &mut Vec<Message>) -> &mut Message {
+    // Not `push`, which makes the message elsewhere and moves it.
+    let end = out.len();
+    out.resize_with(end + 1, Message::default);
+    &mut out[end]
 }
 
 /// Protobuf bytes of a link heartbeat in [`Dialect::Full`]: nine scalars of two bytes.

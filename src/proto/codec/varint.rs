@@ -89,7 +89,9 @@ impl<'a> Pen<'a> {
         self.spare[..size_of::<u64>()].copy_from_slice(&value.to_be_bytes());
     }
 
-    #[inline]
+    // Always inlined, like `scalar`: through a call the pen would live in memory, which costs more
+    // than the varint.
+    #[inline(always)]
     pub(super) fn varint(&mut self, value: u64) {
         if value < 0x80 {
             self.byte(value as u8);
@@ -106,7 +108,7 @@ impl<'a> Pen<'a> {
     }
 
     /// Nine or ten bytes: ids are random, so they mostly come here.
-    #[inline]
+    #[inline(never)]
     fn varint_long(&mut self, value: u64) {
         self.array((spread(value) | CONTINUE).to_le_bytes());
         let high = (value >> WORD_BITS) as u8;
@@ -118,7 +120,7 @@ impl<'a> Pen<'a> {
     }
 
     /// A key and its varint, the form of all scalars.
-    #[inline]
+    #[inline(always)]
     pub(super) fn scalar(&mut self, key: u8, value: u64) {
         self.byte(key);
         self.varint(value);

@@ -12,6 +12,8 @@
 pub mod body;
 mod chunk;
 pub mod date;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod head;
 
 pub use chunk::{CHUNK_HEADER_BYTES, CHUNK_LEN_MAX, CHUNK_TRAILER, LAST_CHUNK, write_chunk_header};

@@ -31,7 +31,7 @@ impl Default for HandshakeLimits {
 
 /// Where a connection comes from, as far as its address tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Origin {
+pub enum Standing {
     /// An address at which a known member lives. Others' failures do not shut it out.
     MemberAddress,
     /// Any other.
@@ -70,10 +70,10 @@ impl HandshakeLimiter {
 
     /// Whether a connection from `address` may try a handshake. If not, close it unread.
     #[must_use]
-    pub fn admits(&self, address: IpAddr, origin: Origin, now: Instant) -> bool {
+    pub fn admits(&self, address: IpAddr, standing: Standing, now: Instant) -> bool {
         let address_has = self.addresses.has_token(AddressKey::of(address), self.limits.address, now);
         let total_has = self.total.has_token(self.limits.total, now);
-        address_has && (total_has || origin == Origin::MemberAddress)
+        address_has && (total_has || standing == Standing::MemberAddress)
     }
 
     /// A handshake from `address` failed. `member` is who it said it was, if that is a known peer.
@@ -128,13 +128,13 @@ mod tests {
     fn an_address_that_keeps_failing_is_shut_out_alone() {
         let (mut limiter, now) = (HandshakeLimiter::default(), Instant::now());
         for _ in 0..20 {
-            assert!(limiter.admits(address(1), Origin::Stranger, now));
+            assert!(limiter.admits(address(1), Standing::Stranger, now));
             limiter.charge(address(1), None, now);
         }
-        assert!(!limiter.admits(address(1), Origin::Stranger, now));
-        assert!(!limiter.admits(address(1), Origin::MemberAddress, now), "its own failures");
-        assert!(limiter.admits(address(2), Origin::Stranger, now));
-        assert!(limiter.admits(address(1), Origin::Stranger, now + Duration::from_millis(50)));
+        assert!(!limiter.admits(address(1), Standing::Stranger, now));
+        assert!(!limiter.admits(address(1), Standing::MemberAddress, now), "its own failures");
+        assert!(limiter.admits(address(2), Standing::Stranger, now));
+        assert!(limiter.admits(address(1), Standing::Stranger, now + Duration::from_millis(50)));
     }
 
     #[test]
@@ -143,8 +143,8 @@ mod tests {
         for i in 0..200 {
             limiter.charge(address(i), None, now);
         }
-        assert!(!limiter.admits(address(1000), Origin::Stranger, now));
-        assert!(limiter.admits(address(1000), Origin::MemberAddress, now));
+        assert!(!limiter.admits(address(1000), Standing::Stranger, now));
+        assert!(limiter.admits(address(1000), Standing::MemberAddress, now));
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
                 limiter.charge(address(1), Some(MemberId(member)), now);
                 limiter.charge(address(1), Some(MemberId(member)), now);
             }
-            assert!(limiter.admits(address(1), Origin::Stranger, now));
+            assert!(limiter.admits(address(1), Standing::Stranger, now));
         }
     }
 
@@ -167,7 +167,7 @@ mod tests {
         for _ in 0..60 {
             limiter.charge(address(1), Some(MemberId(1)), now);
         }
-        assert!(!limiter.admits(address(1), Origin::Stranger, now));
+        assert!(!limiter.admits(address(1), Standing::Stranger, now));
     }
 
     #[test]
@@ -180,6 +180,22 @@ mod tests {
         }
         assert!(limiter.addresses.0.len() <= TABLE_ENTRIES_MAX);
         assert!(limiter.members.0.len() <= TABLE_ENTRIES_MAX);
+    }
+
+    #[test]
+    fn a_flood_of_the_past_does_not_hide_the_next_offender() {
+        let (mut limiter, start) = (HandshakeLimiter::default(), Instant::now());
+        // More addresses than the table holds, at the rate that the total lets through.
+        let mut now = start;
+        for i in 0..2 * TABLE_ENTRIES_MAX as u32 {
+            now += Duration::from_millis(5);
+            limiter.charge(address(i), None, now);
+        }
+        now += Duration::from_secs(1);
+        for _ in 0..20 {
+            limiter.charge(address(1 << 20), None, now);
+        }
+        assert!(!limiter.admits(address(1 << 20), Standing::Stranger, now));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod handshakes;
 mod waiting;
 
 pub use bucket::{Bucket, Rate};
-pub use handshakes::{HandshakeLimiter, HandshakeLimits, Origin};
+pub use handshakes::{HandshakeLimiter, HandshakeLimits, Standing};
 pub use waiting::{WaitingLimits, WaitingRoom};
 
 use std::net::IpAddr;
@@ -27,8 +27,8 @@ pub(super) struct AddressKey(u64);
 impl AddressKey {
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // Below 2^32, where the prefix ::/64 alone would collide: it holds loopback, whose key
-            // is then 0.0.0.0, an address that nobody connects from.
+            // Keys below 2^32 belong to no IPv6 prefix in use but ::/64, which holds loopback: that
+            // shares the key of 0.0.0.0, an address that nobody connects from.
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
             IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
         }

@@ -18,9 +18,10 @@ pub const LANE_MESSAGES_MAX: usize = 4096;
 /// that a receiver never waits for a sender that is kept busy.
 pub const FLUSH_MESSAGES: usize = LANE_MESSAGES_MAX / 2;
 
-/// Past so many bytes, likewise: half of the write buffer of 256 KiB. Larger writes gain nothing
-/// on loopback or a 10 Gbit/s link, and a receiver decodes the first half while we fill the other.
-pub const FLUSH_BYTES: usize = 128 << 10;
+/// Past so many bytes, likewise: half of a write buffer of 112 KiB. The kernel cuts writes into
+/// segments of at most 64 KiB, and one that is a little larger than a multiple of that leaves a
+/// tiny segment behind, which costs several times its share (`perf/run.sh floor` tries sizes).
+pub const FLUSH_BYTES: usize = 56 << 10;
 
 /// At most so many encoded bytes wait behind a write in flight (plus the one message that crosses
 /// the line); the rest stays in the lane, where it is counted by messages and can still be told.
@@ -152,10 +153,10 @@ impl StreamWriter {
         self.connection.as_ref().is_some_and(|c| !c.ended && c.outbox.len() < ENCODED_BYTES_MAX)
     }
 
-    /// True if nothing is queued, encoded or in flight: a message pushed now leaves at once.
+    /// Encoded bytes, framing included, that wait for a flush.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.connection.as_ref().is_some_and(|c| !c.ended && c.in_flight.is_none() && c.outbox.is_empty())
+    pub fn unflushed_bytes(&self) -> usize {
+        self.connection.as_ref().map_or(0, |c| c.outbox.len())
     }
 
     /// Encodes a message. From here on it is never dropped while the connection lives: the codec

@@ -1,13 +1,16 @@
 //! The receiving end of a `msgapp` stream.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, Position};
 use crate::id::MemberId;
-use crate::proto::codec::decode::{decode_entry, decode_message};
+use crate::proto::codec::decode::decode_entry;
 use crate::proto::codec::limits::{DecodeError, FrameLimits};
 use crate::proto::codec::message::LENGTH_BYTES;
 use crate::proto::codec::size::{delimited_size, message_size_without_entries};
+use crate::proto::codec::stream::push_default;
 use crate::proto::codec::{Decoded, Dialect, frame_integer};
 use crate::raftpb::{Entry, Message, MessageType};
 
@@ -25,13 +28,19 @@ pub struct MsgAppV2Decoder {
     limits: FrameLimits,
     position: Position,
     /// An AppEntries frame whose commit has not arrived yet.
-    partial: Option<PartialFrame>,
+    partial: Option<Partial>,
 }
 
 /// The entries of an AppEntries frame so far.
 #[derive(Clone, Debug)]
-struct PartialFrame {
+struct Partial {
+    frame: FrameMarks,
     entries: Vec<Entry>,
+}
+
+/// Where in an AppEntries frame the decoder is.
+#[derive(Clone, Copy, Debug)]
+struct FrameMarks {
     entries_left: usize,
     /// Entries and their lengths on the wire, held against `frame_bytes_max`.
     frame_bytes: usize,
@@ -52,13 +61,29 @@ impl MsgAppV2Decoder {
     /// If a frame is over the limits, of an unknown type, or not made of messages and entries.
     pub fn decode(&mut self, bytes: &Bytes, out: &mut Vec<Message>) -> Result<Decoded, DecodeError> {
         let mut decoded = Decoded::default();
+        if let Some(Partial { frame, entries }) = self.partial.take()
+            && !self.decode_app_entries(frame, entries, bytes, &mut decoded, out)?
+        {
+            return Ok(decoded);
+        }
         loop {
-            let unit = self.next_unit(&bytes[decoded.consumed..])?;
-            if unit > bytes.len() - decoded.consumed {
+            let unit =
+                decoded.consumed..decoded.consumed + self.next_unit_frame(&bytes[decoded.consumed..])?;
+            if unit.end > bytes.len() {
                 return Ok(decoded);
             }
-            self.decode_unit(bytes, decoded.consumed..decoded.consumed + unit, &mut decoded, out)?;
-            decoded.consumed += unit;
+            decoded.consumed = unit.end;
+            match bytes[unit.start] {
+                LINK_HEARTBEAT => decoded.count_link_heartbeat(),
+                APP_ENTRIES => {
+                    let frame = FrameMarks::new(integer(&bytes[unit.start + 1..unit.end]));
+                    let entries = Vec::with_capacity(FrameLimits::entries_reserved(frame.entries_left));
+                    if !self.decode_app_entries(frame, entries, bytes, &mut decoded, out)? {
+                        return Ok(decoded);
+                    }
+                }
+                _ => self.decode_msg_app(bytes, unit.start + HEADER_BYTES..unit.end, &mut decoded, out)?,
+            }
         }
     }
 
@@ -69,8 +94,8 @@ impl MsgAppV2Decoder {
     #[inline]
     pub fn next_unit(&self, front: &[u8]) -> Result<usize, DecodeError> {
         match &self.partial {
-            Some(PartialFrame { entries_left: 0, .. }) => Ok(LENGTH_BYTES),
-            Some(partial) => self.next_unit_entry(partial, front),
+            Some(Partial { frame, .. }) if frame.entries_left == 0 => Ok(LENGTH_BYTES),
+            Some(Partial { frame, .. }) => self.next_unit_entry(frame, front),
             None => self.next_unit_frame(front),
         }
     }
@@ -79,19 +104,19 @@ impl MsgAppV2Decoder {
     #[must_use]
     pub fn ends_cleanly(&self, rest: &[u8]) -> bool {
         match &self.partial {
-            Some(PartialFrame { entries_left: 0, .. }) => rest.is_empty(),
+            Some(Partial { frame, .. }) if frame.entries_left == 0 => rest.is_empty(),
             Some(_) => matches!(rest.len(), 0 | LENGTH_BYTES),
             None => matches!(rest, [] | [_] | [MSG_APP, _, _, _, _, _, _, _, _]),
         }
     }
 
     #[inline]
-    fn next_unit_entry(&self, partial: &PartialFrame, front: &[u8]) -> Result<usize, DecodeError> {
+    fn next_unit_entry(&self, frame: &FrameMarks, front: &[u8]) -> Result<usize, DecodeError> {
         let Some(len) = frame_integer(front) else {
             return Ok(LENGTH_BYTES);
         };
         // The sum of the frame counts, so that a frame of many entries is bounded as one message.
-        let sum = len.saturating_add((partial.frame_bytes + LENGTH_BYTES) as u64);
+        let sum = len.saturating_add((frame.frame_bytes + LENGTH_BYTES) as u64);
         self.limits.check_len(sum)?;
         Ok(LENGTH_BYTES + len as usize)
     }
@@ -110,70 +135,95 @@ impl MsgAppV2Decoder {
         }
     }
 
-    /// Decodes `bytes[unit]`, which is as long as [`Self::next_unit`] said.
-    #[inline]
-    fn decode_unit(
+    /// The message of a MsgApp frame, `bytes[range]`.
+    fn decode_msg_app(
         &mut self,
         bytes: &Bytes,
-        unit: std::ops::Range<usize>,
+        range: Range<usize>,
         decoded: &mut Decoded,
         out: &mut Vec<Message>,
     ) -> Result<(), DecodeError> {
-        match &mut self.partial {
-            Some(partial) if partial.entries_left > 0 => {
-                partial.push(decode_entry(bytes, unit.start + LENGTH_BYTES..unit.end)?, unit.len());
-            }
-            Some(_) => self.finish_app_entries(integer(&bytes[unit]), decoded, out),
-            None => match bytes[unit.start] {
-                LINK_HEARTBEAT => decoded.count_link_heartbeat(),
-                APP_ENTRIES => {
-                    self.partial = Some(PartialFrame::new(integer(&bytes[unit.start + 1..unit.end])))
-                }
-                _ => {
-                    let message = decode_message(bytes, unit.start + HEADER_BYTES..unit.end, &self.limits)?;
-                    self.position = Position::after_message(&message);
-                    decoded.count(message, unit.len() - HEADER_BYTES, out);
-                }
-            },
-        }
+        decoded.decode_message(bytes, range, &self.limits, out)?;
+        self.position = out.last().map(Position::after_message).unwrap_or_default();
+        decoded.drop_link_heartbeat(out);
         Ok(())
+    }
+
+    /// Goes on with an AppEntries frame; false if its commit has not arrived yet.
+    ///
+    /// The entries go right to where the message is handed out, and are taken back only when bytes
+    /// run out: a frame that arrived whole is never moved.
+    fn decode_app_entries(
+        &mut self,
+        mut frame: FrameMarks,
+        entries: Vec<Entry>,
+        bytes: &Bytes,
+        decoded: &mut Decoded,
+        out: &mut Vec<Message>,
+    ) -> Result<bool, DecodeError> {
+        let message = push_default(out);
+        message.entries = entries;
+        let finished = self.fill_message(message, &mut frame, bytes, decoded);
+        if !matches!(finished, Ok(true)) {
+            let entries = out.pop().map_or_else(Vec::new, |message| message.entries);
+            self.partial = Some(Partial { frame, entries });
+        }
+        finished
+    }
+
+    #[inline]
+    fn fill_message(
+        &mut self,
+        message: &mut Message,
+        frame: &mut FrameMarks,
+        bytes: &Bytes,
+        decoded: &mut Decoded,
+    ) -> Result<bool, DecodeError> {
+        while frame.entries_left > 0 {
+            let unit = self.next_unit_entry(frame, &bytes[decoded.consumed..])?;
+            let end = decoded.consumed + unit;
+            if end > bytes.len() {
+                return Ok(false);
+            }
+            decode_entry(&mut message.entries, bytes, decoded.consumed + LENGTH_BYTES..end)?;
+            frame.pass_entry(unit);
+            decoded.consumed = end;
+        }
+        let Some(commit) = frame_integer(&bytes[decoded.consumed..]) else {
+            return Ok(false);
+        };
+        decoded.consumed += LENGTH_BYTES;
+        self.fill_message_head(message, commit);
+        decoded.message_bytes +=
+            frame.message_bytes + message_size_without_entries(message, Dialect::default());
+        Ok(true)
     }
 
     /// Makes up the head that the frame left out. Accepted before any MsgApp frame, with term and
     /// index zero, as etcd does (sharp edge 22).
-    fn finish_app_entries(&mut self, commit: u64, decoded: &mut Decoded, out: &mut Vec<Message>) {
-        let Some(partial) = self.partial.take() else {
-            return;
-        };
+    #[inline]
+    fn fill_message_head(&mut self, message: &mut Message, commit: u64) {
         let Position { term, index } = self.position;
-        self.position = self.position.after_entries(partial.entries.len());
-        let message = Message {
-            r#type: Some(MessageType::MsgApp as i32),
-            to: Some(self.local.0),
-            from: Some(self.remote.0),
-            term: Some(term),
-            log_term: Some(term),
-            index: Some(index),
-            entries: partial.entries,
-            commit: Some(commit),
-            ..Message::default()
-        };
-        let size = partial.message_bytes + message_size_without_entries(&message, Dialect::default());
-        decoded.count(message, size, out);
+        self.position = self.position.after_entries(message.entries.len());
+        message.r#type = Some(MessageType::MsgApp as i32);
+        message.to = Some(self.local.0);
+        message.from = Some(self.remote.0);
+        message.term = Some(term);
+        message.log_term = Some(term);
+        message.index = Some(index);
+        message.commit = Some(commit);
     }
 }
 
-impl PartialFrame {
+impl FrameMarks {
     /// `count` was checked by [`MsgAppV2Decoder::next_unit`].
-    fn new(count: u64) -> Self {
-        let count = count as usize;
-        let entries = Vec::with_capacity(FrameLimits::entries_reserved(count));
-        Self { entries, entries_left: count, frame_bytes: 0, message_bytes: 0 }
+    #[inline]
+    const fn new(count: u64) -> Self {
+        Self { entries_left: count as usize, frame_bytes: 0, message_bytes: 0 }
     }
 
     #[inline]
-    fn push(&mut self, entry: Entry, unit_bytes: usize) {
-        self.entries.push(entry);
+    const fn pass_entry(&mut self, unit_bytes: usize) {
         self.entries_left -= 1;
         self.frame_bytes += unit_bytes;
         self.message_bytes += delimited_size(unit_bytes - LENGTH_BYTES);
@@ -184,4 +234,56 @@ impl PartialFrame {
 #[inline]
 fn integer(bytes: &[u8]) -> u64 {
     frame_integer(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> MsgAppV2Decoder {
+        MsgAppV2Decoder::new(MemberId(1), MemberId(2), FrameLimits::default())
+    }
+
+    fn header(count: usize) -> Vec<u8> {
+        [&[APP_ENTRIES][..], &(count as u64).to_be_bytes()].concat()
+    }
+
+    /// Room that a partial frame has taken, in entries.
+    fn room(decoder: &MsgAppV2Decoder) -> usize {
+        decoder.partial.as_ref().map_or(0, |partial| partial.entries.capacity())
+    }
+
+    #[test]
+    fn memory_follows_what_arrived_and_not_what_was_declared() {
+        let mut decoder = decoder();
+        let mut out = Vec::new();
+        decoder.decode(&header(FrameLimits::default().entries_max).into(), &mut out).expect("allowed");
+        assert_eq!(room(&decoder), FrameLimits::ENTRIES_RESERVED_MAX);
+        for arrived in 1..=5000 {
+            decoder.decode(&vec![0; LENGTH_BYTES].into(), &mut out).expect("an empty entry");
+            assert!(room(&decoder) <= FrameLimits::ENTRIES_RESERVED_MAX.max(2 * arrived));
+        }
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_frame_of_one_entry_gets_room_for_one() {
+        let mut out = Vec::new();
+        let frame = [header(1), vec![0; 2 * LENGTH_BYTES]].concat();
+        let decoded = decoder().decode(&frame.into(), &mut out).expect("a whole frame");
+        assert_eq!(decoded.consumed, 25);
+        assert_eq!((out[0].entries.len(), out[0].entries.capacity()), (1, 1));
+    }
+
+    #[test]
+    fn payloads_are_slices_of_the_input() {
+        let entry = b"\x22\x04data";
+        let frame = [&header(1), &6u64.to_be_bytes()[..], entry, &[0; 8]].concat();
+        let bytes = Bytes::from(frame);
+        let mut out = Vec::new();
+        decoder().decode(&bytes, &mut out).expect("a whole frame");
+        let data = out[0].entries[0].data.clone().expect("data");
+        assert_eq!(data.as_ptr(), bytes[19..].as_ptr());
+        assert_eq!(data, &b"data"[..]);
+    }
 }

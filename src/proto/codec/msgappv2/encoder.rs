@@ -124,3 +124,77 @@ pub fn encode_app_entries(entries: &[Entry], commit: u64, dialect: Dialect, sink
     sink.commit(8);
     size
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::codec::VecSink;
+    use crate::raftpb::Snapshot;
+
+    /// Fits the start of a connection.
+    fn append() -> Message {
+        Message {
+            r#type: Some(MessageType::MsgApp as i32),
+            to: Some(2),
+            from: Some(1),
+            entries: vec![Entry { index: Some(1), ..Entry::default() }],
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn only_an_append_that_loses_nothing_goes_without_its_head() {
+        let encoder = MsgAppV2Encoder::new(MemberId(1), MemberId(2), Dialect::Full);
+        let frame = |change: &dyn Fn(&mut Message)| {
+            let mut message = append();
+            change(&mut message);
+            encoder.frame(&message)
+        };
+        let empty = Some(bytes::Bytes::new());
+        let implied: [&dyn Fn(&mut Message); 5] = [
+            &|_| {},
+            &|m| m.entries.clear(),
+            &|m| m.commit = Some(7),
+            &|m| m.context = empty.clone(),
+            &|m| m.snapshot = Some(Box::default()),
+        ];
+        for change in implied {
+            assert_eq!(frame(change), AppFrame::AppEntries);
+        }
+        let said: [&dyn Fn(&mut Message); 14] = [
+            &|m| m.r#type = Some(MessageType::MsgAppResp as i32),
+            &|m| m.from = Some(3),
+            &|m| m.to = None,
+            &|m| m.term = Some(1),
+            &|m| m.log_term = Some(1),
+            &|m| m.index = Some(1),
+            &|m| m.entries[0].index = Some(2),
+            &|m| m.entries.push(Entry { index: Some(3), ..Entry::default() }),
+            &|m| m.reject = Some(true),
+            &|m| m.reject_hint = Some(1),
+            &|m| m.context = Some(bytes::Bytes::from_static(b"x")),
+            &|m| m.vote = Some(1),
+            &|m| m.responses.push(Message::default()),
+            &|m| m.snapshot = Some(Box::new(Snapshot { data: Some("x".into()), metadata: None })),
+        ];
+        for (n, change) in said.into_iter().enumerate() {
+            assert_eq!(frame(change), AppFrame::MsgApp, "change {n}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_was_written_elsewhere_moves_the_position_too() {
+        let message = append();
+        let next = Message {
+            index: Some(1),
+            entries: vec![Entry { index: Some(2), ..Entry::default() }],
+            ..append()
+        };
+        let mut encoder = MsgAppV2Encoder::new(MemberId(1), MemberId(2), Dialect::Full);
+        let mut shared = encoder.clone();
+        encoder.encode(&message, &mut VecSink::default());
+        shared.advance(&message, shared.frame(&message));
+        assert_eq!(encoder.frame(&next), AppFrame::AppEntries);
+        assert_eq!(shared.frame(&next), AppFrame::AppEntries);
+    }
+}
