@@ -219,6 +219,7 @@ impl Core {
     ) {
         self.tasks.set(self.tasks.get() + 1);
         let core = Rc::clone(self);
+        #[expect(clippy::disallowed_methods, reason = "the one place that guards what it spawns")]
         monoio::spawn(async move {
             if core.guarded(task).await.is_none() {
                 on_panic(name);
@@ -393,6 +394,10 @@ impl Core {
     pub(super) async fn run(self: Rc<Self>) {
         let mut letters = Vec::new();
         let partner = Partner::start();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it bounds the park, and nothing else needs it to fire"
+        )]
         let mut park = pin!(monoio::time::sleep(TICK));
         while !(self.stopping.get() && self.tasks.get() == 0) {
             if self.turn(&mut letters) {
@@ -450,6 +455,7 @@ impl Partner {
     fn start() -> Self {
         let shared = Rc::new(PartnerShared::default());
         let own = Rc::clone(&shared);
+        #[expect(clippy::disallowed_methods, reason = "it calls nobody who could panic")]
         monoio::spawn(poll_fn(move |cx| {
             if own.stopped.get() {
                 return Poll::Ready(());

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use io_uring::{IoUring, opcode};
+use io_uring::IoUring;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
+use super::sys;
 use crate::error::StartError;
 
 /// The oldest kernel that is supported: DEFER_TASKRUN and SINGLE_ISSUER are there, and a full
@@ -26,7 +27,7 @@ pub(super) type CoreRuntime = Runtime<TimeDriver<IoUringDriver>>;
 /// by an interrupt of its other work. (With DEFER_TASKRUN a core that spins would never see one.)
 pub(super) fn build(mut entries: u32) -> Result<CoreRuntime, StartError> {
     check_kernel()?;
-    probe().map_err(unavailable)?;
+    sys::probe_ring().map_err(unavailable)?;
     loop {
         let mut ring = IoUring::builder();
         ring.setup_coop_taskrun().setup_single_issuer();
@@ -41,18 +42,6 @@ pub(super) fn build(mut entries: u32) -> Result<CoreRuntime, StartError> {
             Err(error) => return Err(unavailable(error)),
         }
     }
-}
-
-/// A ring that is built may still be refused when it is entered (seccomp), and monoio would wait
-/// for ever: one operation goes all the way.
-fn probe() -> io::Result<()> {
-    let mut ring = IoUring::new(2)?;
-    #[allow(unsafe_code, reason = "a NOP refers to no memory")]
-    // SAFETY: the operation has no buffers that would have to outlive it.
-    unsafe {
-        let _ = ring.submission().push(&opcode::Nop::new().build());
-    }
-    ring.submit_and_wait(1).map(drop)
 }
 
 fn check_kernel() -> Result<(), StartError> {
