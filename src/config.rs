@@ -74,6 +74,12 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// No timeout may be longer: a peer that is dead for an hour is dead.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
+/// A frame must hold what raft sends as one message at least: an entry and its message.
+const FRAME_BYTES_MIN: usize = 64 << 10;
+
+/// More than any raft log takes as one message.
+const FRAME_BYTES_MAX: usize = 2 << 30;
+
 impl Config {
     /// etcd's defaults for this member of this cluster.
     pub fn new(id: impl Into<MemberId>, cluster_id: impl Into<ClusterId>) -> Self {
@@ -115,20 +121,14 @@ impl Config {
             PeerUrls::parse(&self.peer_urls)
                 .map_err(|e| ConfigError { setting: "peer_urls", advice: e.to_string() })?;
         }
+        if !self.server_version.supports_streams() {
+            return wrong(
+                "server_version",
+                "give an etcd release from 3.0.0 to 3.8.0: members look its minor up",
+            );
+        }
         self.validate_times()?;
-        if !(self.dial_frequency > 0.0 && self.dial_frequency <= 1_000.0) {
-            return wrong("dial_frequency", "give dials per second, above 0 and up to 1,000; etcd uses 10");
-        }
-        if self.lane_messages_max == 0 || self.lane_messages_max > 1 << 20 {
-            return wrong("lane_messages_max", "give 1 to 1,048,576 messages; etcd uses 4,096");
-        }
-        if self.lane_bytes_max < 1 << 10 {
-            return wrong("lane_bytes_max", "give at least 1,024 bytes; the default is 64 MiB");
-        }
-        if self.handshakes_max == 0 || self.handshakes_per_address_max == 0 {
-            return wrong("handshakes_max", "with 0 nobody could ever connect; the defaults are 256 and 32");
-        }
-        Ok(())
+        self.validate_bounds()
     }
 
     /// What is said of us in handshakes; only after [`Config::validate`].
@@ -139,6 +139,35 @@ impl Config {
             versions: Versions { server: self.server_version.clone(), min_cluster: Version::MIN_CLUSTER },
             peer_urls: PeerUrls::parse(&self.peer_urls).ok(),
         }
+    }
+
+    fn validate_bounds(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, advice: &str| Err(ConfigError { setting, advice: advice.to_owned() });
+        if !(self.dial_frequency > 0.0 && self.dial_frequency <= 1_000.0) {
+            return wrong("dial_frequency", "give dials per second, above 0 and up to 1,000; etcd uses 10");
+        }
+        if self.lane_messages_max == 0 || self.lane_messages_max > 1 << 20 {
+            return wrong("lane_messages_max", "give 1 to 1,048,576 messages; etcd uses 4,096");
+        }
+        if self.lane_bytes_max < 1 << 10 {
+            return wrong("lane_bytes_max", "give at least 1,024 bytes; the default is 64 MiB");
+        }
+        if self.handshakes_max == 0 {
+            return wrong("handshakes_max", "with 0 nobody could ever connect; the default is 256");
+        }
+        if self.handshakes_per_address_max == 0 {
+            return wrong(
+                "handshakes_per_address_max",
+                "with 0 nobody could ever connect; the default is 32",
+            );
+        }
+        if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&self.frames.frame_bytes_max) {
+            return wrong("frames.frame_bytes_max", "give 64 KiB to 2 GiB; etcd uses 512 MiB");
+        }
+        if self.frames.entries_max == 0 {
+            return wrong("frames.entries_max", "with 0 no entry could ever come in; the default is 2^20");
+        }
+        Ok(())
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
@@ -182,6 +211,7 @@ mod tests {
         assert_eq!(refused(|c| c.id = MemberId(0)), "id");
         assert_eq!(refused(|c| c.cluster_id = ClusterId(0)), "cluster_id");
         assert_eq!(refused(|c| c.peer_urls = vec!["ftp://x:1".into()]), "peer_urls");
+        assert_eq!(refused(|c| c.server_version = Version::new(4, 0, 0)), "server_version");
         assert_eq!(refused(|c| c.read_timeout = Duration::ZERO), "read_timeout");
         assert_eq!(refused(|c| c.dial_timeout = Duration::MAX), "dial_timeout");
         assert_eq!(refused(|c| c.heartbeat_interval = Duration::from_secs(4)), "heartbeat_interval");
@@ -190,5 +220,8 @@ mod tests {
         assert_eq!(refused(|c| c.lane_messages_max = 0), "lane_messages_max");
         assert_eq!(refused(|c| c.lane_bytes_max = 1), "lane_bytes_max");
         assert_eq!(refused(|c| c.handshakes_max = 0), "handshakes_max");
+        assert_eq!(refused(|c| c.handshakes_per_address_max = 0), "handshakes_per_address_max");
+        assert_eq!(refused(|c| c.frames.frame_bytes_max = 1), "frames.frame_bytes_max");
+        assert_eq!(refused(|c| c.frames.entries_max = 0), "frames.entries_max");
     }
 }

@@ -66,6 +66,9 @@ impl fmt::Display for StartError {
                     "cannot listen on {address} ({error}): choose a free address of this machine, or port 0"
                 )
             }
+            Self::System(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                write!(f, "out of file descriptors ({error}): raise the limit (ulimit -n)")
+            }
             Self::System(error) => write!(f, "the system refused: {error}"),
             Self::CoresStopped => f.write_str("these cores were stopped: start new ones"),
         }

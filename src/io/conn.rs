@@ -70,11 +70,6 @@ impl Shut {
         }
     }
 
-    /// True until its socket is closed.
-    pub(super) fn is_open(&self) -> bool {
-        self.fd.get().is_some()
-    }
-
     /// True if it was shut down by us.
     pub(super) fn is_done(&self) -> bool {
         self.done.get()

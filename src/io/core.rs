@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::timers::{Sleep, Timers};
@@ -32,10 +32,13 @@ const POLLERS_MAX: usize = 4;
 /// waits at most.
 const LOOKS_A_ROUND_MAX: usize = 8;
 
+/// Something to do on a core.
+type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
 /// What other threads may ask of a core.
 pub(crate) enum Letter {
     /// Run this on the core.
-    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    Run(Errand),
     /// A lane of the peer in this slot has messages.
     Dirty(LaneKey),
     /// Wake the task that waits for a signal.
@@ -79,6 +82,9 @@ pub(super) trait Resident {
     /// 100 ms went by.
     fn tick(self: Rc<Self>, now: Instant);
 
+    /// A callback of the host panicked in one of the above.
+    fn panicked(self: Rc<Self>, task: &'static str);
+
     /// Itself, for those who know what it is.
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
 }
@@ -110,7 +116,7 @@ pub(crate) struct Core {
     tasks: Cell<usize>,
     operations: Cell<usize>,
     stopping: Cell<bool>,
-    panics: RefCell<Vec<&'static str>>,
+    panics: Cell<u64>,
 }
 
 thread_local! {
@@ -137,7 +143,7 @@ impl Core {
             tasks: Cell::new(0),
             operations: Cell::new(0),
             stopping: Cell::new(false),
-            panics: RefCell::default(),
+            panics: Cell::new(0),
         })
     }
 
@@ -186,8 +192,32 @@ impl Core {
         &self.pool
     }
 
-    /// Starts a task. A panic in it ends it alone (rule N5), is counted under `name`, and runs
-    /// `on_panic`.
+    /// Panics caught.
+    pub(crate) const fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Runs something that calls the host; `None` if it panicked, which is counted.
+    pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(f));
+        if result.is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
+        result.ok()
+    }
+
+    /// As [`Core::guard`] for each poll of a future.
+    pub(super) async fn guarded<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = Box::pin(future);
+        poll_fn(|cx| match self.guard(|| future.as_mut().poll(cx)) {
+            Some(poll) => poll.map(Some),
+            None => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Starts a task. A panic in it ends it alone (rule N5), is counted, and runs `on_panic`, which
+    /// must not panic.
     pub(super) fn spawn(
         self: &Rc<Self>,
         name: &'static str,
@@ -196,11 +226,10 @@ impl Core {
     ) {
         self.tasks.set(self.tasks.get() + 1);
         let core = Rc::clone(self);
+        #[expect(clippy::disallowed_methods, reason = "the one place that guards what it spawns")]
         monoio::spawn(async move {
-            if Guarded(Box::pin(task)).await.is_err() {
-                core.note_panic(name);
-                // The host's observer may be what panicked.
-                let _ = catch_unwind(AssertUnwindSafe(|| on_panic(name)));
+            if core.guarded(task).await.is_none() {
+                on_panic(name);
             }
             core.tasks.set(core.tasks.get() - 1);
             core.awake();
@@ -290,11 +319,11 @@ impl Core {
     fn open(self: &Rc<Self>, letter: Letter) {
         match letter {
             Letter::Run(f) => {
-                self.guarded("letter", || f(self));
+                self.guard(|| f(self));
             }
             Letter::Dirty(LaneKey { slot, lane }) => {
                 if let Some(resident) = self.resident(slot) {
-                    self.guarded("lane", || resident.lane_dirty(lane));
+                    self.visit(resident, "lane", |resident| resident.lane_dirty(lane));
                 }
             }
             Letter::Wake(slot) => {
@@ -313,20 +342,17 @@ impl Core {
         let count = self.residents.borrow().len();
         for slot in 0..count {
             if let Some(resident) = self.resident(slot) {
-                self.guarded("tick", || resident.tick(now));
+                self.visit(resident, "tick", |resident| resident.tick(now));
             }
         }
     }
 
-    /// What a turn calls must not end it.
-    fn guarded(&self, name: &'static str, f: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(f)).is_err() {
-            self.note_panic(name);
+    /// Rule N5 for what no task does: a callback of the host that panics ends this visit alone.
+    fn visit(&self, resident: Rc<dyn Resident>, name: &'static str, f: impl FnOnce(Rc<dyn Resident>)) {
+        let of_panic = Rc::clone(&resident);
+        if self.guard(|| f(resident)).is_none() {
+            of_panic.panicked(name);
         }
-    }
-
-    fn note_panic(&self, name: &'static str) {
-        self.panics.borrow_mut().push(name);
     }
 
     /// Notes that bytes moved: the spinning time starts anew.
@@ -381,7 +407,11 @@ impl Core {
     /// Lives as long as the core: turns, spins, parks.
     pub(super) async fn run(self: Rc<Self>) {
         let mut letters = Vec::new();
-        let partner = Partner::start(&self);
+        let partner = Partner::start();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it bounds the park, and nothing else needs it to fire"
+        )]
         let mut park = pin!(monoio::time::sleep(TICK));
         while !(self.stopping.get() && self.tasks.get() == 0) {
             if self.turn(&mut letters) {
@@ -400,6 +430,9 @@ impl Core {
             self.wait(park.as_mut()).await;
         }
         partner.stop();
+        self.shared.mailbox.close();
+        // Residents hold the core that holds them.
+        drop(self.residents.take());
     }
 
     /// Until [`Core::awake`], or the next deadline.
@@ -433,10 +466,10 @@ struct PartnerShared {
 }
 
 impl Partner {
-    fn start(core: &Rc<Core>) -> Self {
+    fn start() -> Self {
         let shared = Rc::new(PartnerShared::default());
         let own = Rc::clone(&shared);
-        let _ = core;
+        #[expect(clippy::disallowed_methods, reason = "it calls nobody who could panic")]
         monoio::spawn(poll_fn(move |cx| {
             if own.stopped.get() {
                 return Poll::Ready(());
@@ -496,21 +529,6 @@ impl Drop for OperationGuard<'_> {
     fn drop(&mut self) {
         if !self.done && !std::thread::panicking() {
             debug_assert!(self.done, "an operation of the ring was dropped before it completed");
-        }
-    }
-}
-
-/// Turns a panic of the inner future into an error.
-struct Guarded<F>(Pin<Box<F>>);
-
-impl<F: Future<Output = ()>> Future for Guarded<F> {
-    type Output = Result<(), ()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-            Err(_) => Poll::Ready(Err(())),
         }
     }
 }

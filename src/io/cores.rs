@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -65,8 +66,9 @@ impl CoresConfig {
         if self.spin > SPIN_MAX {
             return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin));
         }
-        if self.ring_entries == 0 || self.ring_entries > 32_768 {
-            return wrong("ring_entries", "give 256 to 32,768".to_owned());
+        if !(ring::ENTRIES_MIN..=ring::ENTRIES_MAX).contains(&self.ring_entries) {
+            let entries = self.ring_entries;
+            return wrong("ring_entries", format!("{entries} is out of range: give 256 to 32,768"));
         }
         Ok(())
     }
@@ -83,6 +85,7 @@ struct Inner {
     cores: Vec<Arc<CoreShared>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     resolver: Resolver,
+    stopped: AtomicBool,
 }
 
 /// What one core holds and does, at one moment.
@@ -99,6 +102,8 @@ pub struct CoreStats {
     pub rung: u64,
     /// See `rung`.
     pub suppressed: u64,
+    /// Panics caught: of the host's callbacks, or of a task.
+    pub panics: u64,
 }
 
 impl Cores {
@@ -110,7 +115,12 @@ impl Cores {
     pub fn start(config: &CoresConfig) -> Result<Self, StartError> {
         config.validate()?;
         sys::ignore_sigpipe();
-        let mut inner = Inner { cores: Vec::new(), threads: Mutex::default(), resolver: Resolver::start()? };
+        let mut inner = Inner {
+            cores: Vec::new(),
+            threads: Mutex::default(),
+            resolver: Resolver::start()?,
+            stopped: AtomicBool::new(false),
+        };
         for (index, &cpu) in config.cpus.iter().enumerate() {
             // On an error `inner` is dropped, which stops those that run.
             let (core, thread) = start_one(config, index, cpu)?;
@@ -139,7 +149,7 @@ impl Cores {
         Ok(())
     }
 
-    /// A look at one core, taken on it.
+    /// A look at one core, taken on it; all zero if it has ended.
     ///
     /// # Errors
     /// If there is no such core.
@@ -154,6 +164,7 @@ impl Cores {
                 blocks: core.pool().stats(),
                 rung,
                 suppressed,
+                panics: core.panics(),
             });
         });
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
@@ -163,6 +174,10 @@ impl Cores {
     /// first; from a core's own thread this only starts it.
     pub fn stop(&self) {
         self.inner.stop();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::Acquire)
     }
 
     pub(crate) fn core(&self, index: usize) -> Result<&Arc<CoreShared>, ConfigError> {
@@ -185,6 +200,7 @@ impl fmt::Debug for Cores {
 
 impl Inner {
     fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
         for core in &self.cores {
             core.run(|core| core.stop());
         }

@@ -38,8 +38,11 @@ pub(super) async fn stream(
 ) -> Result<Established, DialError> {
     let port = url.port().ok_or_else(|| DialError::Resolve(format!("{} has no port", url.as_str())))?;
     let resolver = peer.endpoint.cores.resolver();
-    let addresses =
-        resolver.resolve(url.host(), port).await.map_err(|error| DialError::Resolve(error.to_string()))?;
+    // A look-up may take long, and nobody needs it once the peer is stopped.
+    let resolved = peer.waits.unless(|| peer.is_stopping(), resolver.resolve(url.host(), port)).await;
+    let addresses = resolved
+        .unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))
+        .map_err(|error| DialError::Resolve(error.to_string()))?;
     let deadline = Instant::now() + peer.endpoint.shared.config.dial_timeout;
     let conn = connect_any(peer, kind, &addresses, deadline).await?;
     request(peer, kind, url, conn, deadline).await

@@ -21,6 +21,10 @@ pub(super) fn listen(core: &Rc<Core>) -> io::Result<Listener> {
     let event = File::from_std(std::fs::File::from(core.shared.doorbell.descriptor()?))?;
     let stopped = Rc::new(Cell::new(false));
     let (of_task, stop) = (Rc::clone(core), Rc::clone(&stopped));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it calls nobody who could panic, and is awaited at the end"
+    )]
     let task = monoio::spawn(async move {
         let mut count = vec![0_u8; 8];
         while !stop.get() {

@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +21,6 @@ use crate::event::Event;
 use crate::id::MemberId;
 use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
 use crate::proto::peer_url::PeerUrls;
-use crate::raft::Raft;
 
 /// One transport on its core.
 pub(crate) struct Endpoint {
@@ -35,6 +33,8 @@ pub(crate) struct Endpoint {
     /// Served connections that are no stream (yet), with the time at which each is given up.
     served: RefCell<HashMap<u64, Served>>,
     next_served: Cell<u64>,
+    /// Bodies of `POST /raft` that are being read.
+    posts: Cell<usize>,
     listener: RefCell<Option<Rc<Shut>>>,
     stopping: Cell<bool>,
     tasks: Rc<TaskCount>,
@@ -43,6 +43,15 @@ pub(crate) struct Endpoint {
 struct Served {
     shut: Rc<Shut>,
     deadline: Instant,
+}
+
+/// Bodies of `POST /raft` read at once: 4 of each of 16 members, of which a working cluster sends
+/// hardly any; each may be as large as a frame.
+const POSTS_MAX: usize = 64;
+
+/// The right to read the body of one `POST /raft`.
+pub(super) struct Post {
+    endpoint: Rc<Endpoint>,
 }
 
 /// Watches over one served connection; dropped when it ends or becomes a stream.
@@ -73,6 +82,7 @@ impl Endpoint {
             waiting: RefCell::new(WaitingRoom::new(limits)),
             served: RefCell::default(),
             next_served: Cell::new(0),
+            posts: Cell::new(0),
             listener: RefCell::default(),
             stopping: Cell::new(false),
             tasks: Rc::default(),
@@ -92,18 +102,9 @@ impl Endpoint {
         Arc::ptr_eq(&endpoint.shared, shared).then_some(endpoint)
     }
 
-    /// Tells the observer. Its panic is its own.
+    /// An observer that panics is counted and otherwise not missed.
     pub(super) fn emit(&self, event: &Event) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.shared.config.observer.event(event)));
-    }
-
-    /// Calls the host. `None` if it panicked, which is told, and costs the connection at hand.
-    pub(super) fn host<T>(&self, call: impl FnOnce(&dyn Raft) -> T) -> Option<T> {
-        let result = catch_unwind(AssertUnwindSafe(|| call(&*self.shared.raft)));
-        if result.is_err() {
-            self.emit(&Event::Panicked { task: "host callback" });
-        }
-        result.ok()
+        self.core.guard(|| self.shared.config.observer.event(event));
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -187,6 +188,16 @@ impl Endpoint {
         }
     }
 
+    /// A handshake is complete and a body follows; `None` if too many bodies are being read.
+    pub(super) fn begin_post(self: &Rc<Self>, guard: &ServedGuard) -> Option<Post> {
+        self.waiting.borrow_mut().leave(guard.id);
+        if self.posts.get() >= POSTS_MAX {
+            return None;
+        }
+        self.posts.set(self.posts.get() + 1);
+        Some(Post { endpoint: Rc::clone(self) })
+    }
+
     /// True if a peer's URL names this address.
     pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
         self.peers.borrow().values().any(|peer| peer.lives_at(address))
@@ -211,10 +222,9 @@ impl Endpoint {
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
             }
+            self.core.move_out(self.shared.slot.load(Ordering::Acquire));
         }
-        // It stays where it is found until its last task is gone, so that a second stop waits too.
-        let (core, slot) = (Rc::clone(&self.core), self.shared.slot.load(Ordering::Acquire));
-        self.tasks.close(ending, move || core.move_out(slot));
+        self.tasks.close(ending);
     }
 }
 
@@ -233,6 +243,10 @@ impl Resident for Endpoint {
         }
     }
 
+    fn panicked(self: Rc<Self>, task: &'static str) {
+        self.emit(&Event::Panicked { task });
+    }
+
     fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
         self
     }
@@ -243,6 +257,12 @@ impl ServedGuard {
         if let Some(served) = self.endpoint.served.borrow_mut().get_mut(&self.id) {
             served.deadline = deadline;
         }
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.endpoint.posts.set(self.endpoint.posts.get() - 1);
     }
 }
 

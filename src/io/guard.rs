@@ -42,16 +42,34 @@ impl Ending {
     }
 }
 
+/// An ending on its way to a core: completes also if the core has ended and nobody opens the letter.
+pub(crate) struct Posted(Option<Ending>);
+
+impl Posted {
+    pub(crate) fn new(ending: &Ending) -> Self {
+        Self(Some(ending.clone()))
+    }
+
+    pub(crate) fn open(mut self) -> Ending {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        if let Some(ending) = self.0.take() {
+            ending.complete();
+        }
+    }
+}
+
 /// Counts tasks; when it is closed and the last of them ends, the ending is complete.
 #[derive(Default)]
 pub(super) struct TaskCount {
     alive: Cell<usize>,
-    on_end: RefCell<Option<OnEnd>>,
-}
-
-struct OnEnd {
-    last: Box<dyn FnOnce()>,
-    endings: Vec<Ending>,
+    closed: Cell<bool>,
+    last: RefCell<Option<Box<dyn FnOnce()>>>,
+    on_end: RefCell<Vec<Ending>>,
 }
 
 /// One task of a count, for as long as it lives.
@@ -63,25 +81,27 @@ impl TaskCount {
         TaskGuard(Rc::clone(self))
     }
 
-    /// No more tasks will come; when the last of them has ended, `last` is called (that of the
-    /// first close) and `ending` completes.
-    pub(super) fn close(&self, ending: Ending, last: impl FnOnce() + 'static) {
-        self.on_end
-            .borrow_mut()
-            .get_or_insert_with(|| OnEnd { last: Box::new(last), endings: Vec::new() })
-            .endings
-            .push(ending);
+    /// Runs `f` when the last task has ended, before anybody is told.
+    pub(super) fn at_last(&self, f: impl FnOnce() + 'static) {
+        *self.last.borrow_mut() = Some(Box::new(f));
+    }
+
+    /// No more tasks will come; `ending` completes with the last of them.
+    pub(super) fn close(&self, ending: Ending) {
+        self.closed.set(true);
+        self.on_end.borrow_mut().push(ending);
         self.check();
     }
 
     fn check(&self) {
-        if self.alive.get() > 0 {
-            return;
-        }
-        let on_end = self.on_end.borrow_mut().take();
-        if let Some(OnEnd { last, endings }) = on_end {
-            last();
-            endings.iter().for_each(Ending::complete);
+        if self.closed.get() && self.alive.get() == 0 {
+            let last = self.last.borrow_mut().take();
+            if let Some(last) = last {
+                last();
+            }
+            for ending in self.on_end.take() {
+                ending.complete();
+            }
         }
     }
 }

@@ -28,12 +28,14 @@ pub(crate) mod shared;
 mod signal;
 mod sys;
 mod timers;
+mod waits;
 mod writer;
 
 pub(crate) use self::core::Core;
 pub use cores::{CoreStats, Cores, CoresConfig};
 pub(crate) use endpoint::Endpoint;
 pub use guard::Ending;
+pub(crate) use guard::Posted;
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use signal::Signal;

@@ -3,14 +3,13 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Waker;
+use std::time::Instant;
 
 use super::conn::Shut;
 use super::core::{Core, Resident};
@@ -18,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::reader::{self, ReaderSlot};
 use super::shared::{DROPPED, PeerShared, lane_of};
+use super::waits::Waits;
 use super::writer::Flapping;
 use crate::buf::Chain;
 use crate::cores::Refused;
@@ -29,12 +29,6 @@ use crate::proto::status::{Action, Edge, Source, Status, failure_text};
 use crate::proto::stream::{StreamWriter, StreamWriterConfig};
 use crate::raftpb::Message;
 
-/// How long a stopped writer may take to end its body before the connection is cut.
-const END_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How often that is looked at.
-const END_POLL: Duration = Duration::from_millis(5);
-
 /// One peer.
 pub(crate) struct Peer {
     pub(super) endpoint: Rc<Endpoint>,
@@ -45,7 +39,8 @@ pub(crate) struct Peer {
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
     stopping: Cell<bool>,
-    stop_wakers: RefCell<Vec<Waker>>,
+    /// Ended early when the peer is stopped.
+    pub(super) waits: Waits,
     pub(super) tasks: Rc<TaskCount>,
 }
 
@@ -58,6 +53,8 @@ pub(super) struct WriterSlot {
     pub(super) shut: Option<Rc<Shut>>,
     /// Tells one connection from the next: a task that finds another number has been replaced.
     pub(super) generation: u64,
+    /// Counts the connections that asked to be attached: the newest wins, also among those that wait.
+    pub(super) asked: u64,
     /// When a replacement is next admitted without delay.
     pub(super) replace_at: Instant,
     pub(super) flapping: Flapping,
@@ -97,6 +94,7 @@ impl Peer {
                 waker: None,
                 shut: None,
                 generation: 0,
+                asked: 0,
                 replace_at: now,
                 flapping: Flapping::default(),
                 unsent: None,
@@ -112,7 +110,7 @@ impl Peer {
             shared,
             slot,
             stopping: Cell::new(false),
-            stop_wakers: RefCell::default(),
+            waits: Waits::default(),
             tasks: Rc::default(),
         }
     }
@@ -216,7 +214,10 @@ impl Peer {
         if messages > 0 {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
             if reason != DropReason::Paused && !self.stopping.get() {
-                self.endpoint.host(|raft| raft.report_unreachable(self.shared.id));
+                let raft = &self.endpoint.shared.raft;
+                if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+                    self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
+                }
             }
         }
     }
@@ -269,41 +270,18 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
-            for waker in self.stop_wakers.take() {
-                waker.wake();
-            }
-            self.endpoint.core.move_out(self.slot);
-            self.end_writers_soon();
+            self.waits.look_again();
+            // It stays until then: a last write that nobody reads is still found to stall.
+            let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);
+            self.tasks.at_last(move || core.move_out(slot));
             self.deactivate(Source::Stream(StreamKind::Message), Action::Read, "the peer was stopped");
         }
-        self.tasks.close(ending, || ());
-    }
-
-    /// A writer ends its body and closes; one whose peer takes nothing more is cut.
-    fn end_writers_soon(self: &Rc<Self>) {
-        let shuts: Vec<_> = self.writers.iter().filter_map(|slot| slot.borrow().shut.clone()).collect();
-        let core = Rc::clone(&self.endpoint.core);
-        self.endpoint.spawn("end of writers", async move {
-            let deadline = Instant::now() + END_TIMEOUT;
-            while shuts.iter().any(|shut| shut.is_open()) && Instant::now() < deadline {
-                core.sleep(END_POLL).await;
-            }
-            shuts.iter().for_each(|shut| shut.shutdown());
-        });
+        self.tasks.close(ending);
     }
 
     /// A wait that ends early when the peer is stopped.
     pub(super) async fn sleep_until(&self, deadline: Instant) {
-        let mut sleep = std::pin::pin!(self.endpoint.core.sleep_until(deadline));
-        poll_fn(|cx| {
-            if self.stopping.get() {
-                return Poll::Ready(());
-            }
-            self.stop_wakers.borrow_mut().push(cx.waker().clone());
-            sleep.as_mut().poll(cx)
-        })
-        .await;
-        self.stop_wakers.borrow_mut().clear();
+        self.waits.unless(|| self.is_stopping(), self.endpoint.core.sleep_until(deadline)).await;
     }
 }
 
@@ -323,6 +301,10 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+    }
+
+    fn panicked(self: Rc<Self>, task: &'static str) {
+        self.endpoint.emit(&Event::Panicked { task });
     }
 
     fn as_any(self: Rc<Self>) -> Rc<dyn Any> {

@@ -60,8 +60,11 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
                 peer.activate();
                 let up = Event::StreamUp { peer: peer.shared.id, kind, direction: Direction::Reader };
                 peer.endpoint.emit(&up);
-                let error = read(peer, kind, established).await;
-                ended(peer, kind, error);
+                // A host that panics in `process` costs this connection; the next one is dialled.
+                match peer.endpoint.core.guarded(read(peer, kind, established)).await {
+                    Some(error) => ended(peer, kind, error),
+                    None => panicked(peer, kind),
+                }
             }
             Err(error) => {
                 peer.url_unreachable(&url);
@@ -107,6 +110,11 @@ fn ended(peer: &Rc<Peer>, kind: StreamKind, error: ReadError) {
     peer.endpoint.emit(&Event::ReaderDown { peer: peer.shared.id, kind, reason: error });
 }
 
+fn panicked(peer: &Rc<Peer>, kind: StreamKind) {
+    *peer.readers[lane_of(kind)].machine.borrow_mut() = None;
+    peer.endpoint.emit(&Event::Panicked { task: "stream reader" });
+}
+
 async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> ReadError {
     let Established { mut conn, body, rest } = established;
     let slot = &peer.readers[lane_of(kind)];
@@ -139,9 +147,7 @@ async fn read_until_broken(
     loop {
         // The first time round: what came behind the response head.
         let step = slot.with(|machine| machine.decode_step(now, &mut batch));
-        if !peer.deliver(kind, &mut batch) {
-            return ReadError::HostPanicked;
-        }
+        peer.deliver(kind, &mut batch);
         match step {
             Ok(Step::More) => continue,
             Ok(Step::Done) if !peer.is_stopping() => {}
@@ -180,32 +186,29 @@ pub(super) fn tick(peer: &Rc<Peer>, kind: StreamKind, now: Instant) {
 }
 
 impl Peer {
-    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards. False if
-    /// the host panicked: then what it was given is gone.
-    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) -> bool {
+    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards.
+    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
         if self.is_paused() {
-            self.reject(batch, RejectReason::Paused);
-            return true;
+            return self.reject(batch, RejectReason::Paused);
         }
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
-        let mut sound = true;
         if kind == StreamKind::Message && batch.iter().any(is_proposal) {
             let (proposals, rest) = batch.drain(..).partition(is_proposal);
             *batch = rest;
-            sound &= self.offer(kind, true, &mut backlog[1], proposals);
+            self.offer(kind, true, &mut backlog[1], proposals);
         } else if !backlog[1].is_empty() {
-            sound &= self.offer(kind, true, &mut backlog[1], Vec::new());
+            self.offer(kind, true, &mut backlog[1], Vec::new());
         }
         // The common case: nothing is left from last time, and the host takes everything.
         if backlog[0].is_empty() {
             if !batch.is_empty() {
-                sound &= self.process(kind, false, batch);
+                self.process(kind, false, batch);
             }
             std::mem::swap(&mut backlog[0], batch);
         } else {
-            sound &= self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
+            self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
         }
         if backlog.iter().any(|backlog| !backlog.is_empty()) {
             self.bound_backlog(&mut backlog);
@@ -214,31 +217,22 @@ impl Peer {
             std::mem::swap(&mut backlog[0], batch);
         }
         slot.backlog.replace(backlog);
-        sound
     }
 
-    fn offer(
-        &self,
-        kind: StreamKind,
-        proposals: bool,
-        backlog: &mut Vec<Message>,
-        mut more: Vec<Message>,
-    ) -> bool {
+    fn offer(&self, kind: StreamKind, proposals: bool, backlog: &mut Vec<Message>, mut more: Vec<Message>) {
         backlog.append(&mut more);
-        backlog.is_empty() || self.process(kind, proposals, backlog)
+        if !backlog.is_empty() {
+            self.process(kind, proposals, backlog);
+        }
     }
 
-    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) -> bool {
+    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) {
         let via = match kind {
             StreamKind::Msgapp => Via::Msgapp,
             StreamKind::Message => Via::Message,
         };
         let origin = Origin { peer: self.shared.id, via, proposals };
-        let sound = self.endpoint.host(|raft| raft.process(origin, messages)).is_some();
-        if !sound {
-            messages.clear();
-        }
-        sound
+        self.endpoint.shared.raft.process(origin, messages);
     }
 
     fn bound_backlog(&self, backlog: &mut [Vec<Message>; 2]) {

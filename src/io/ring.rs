@@ -2,10 +2,11 @@
 
 use std::io;
 
-use io_uring::{IoUring, opcode};
+use io_uring::IoUring;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
+use super::sys;
 use crate::error::StartError;
 
 /// The oldest kernel that is supported: DEFER_TASKRUN and SINGLE_ISSUER are there, and a full
@@ -13,7 +14,10 @@ use crate::error::StartError;
 pub const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// monoio's own floor; where memory is locked tightly a ring is tried down to this size.
-const ENTRIES_MIN: u32 = 256;
+pub(super) const ENTRIES_MIN: u32 = 256;
+
+/// The kernel's own ceiling.
+pub(super) const ENTRIES_MAX: u32 = 32_768;
 
 pub(super) type CoreRuntime = Runtime<TimeDriver<IoUringDriver>>;
 
@@ -21,10 +25,9 @@ pub(super) type CoreRuntime = Runtime<TimeDriver<IoUringDriver>>;
 ///
 /// COOP_TASKRUN and SINGLE_ISSUER: completions are handled when the core enters the kernel, never
 /// by an interrupt of its other work. (With DEFER_TASKRUN a core that spins would never see one.)
-pub(super) fn build(entries: u32) -> Result<CoreRuntime, StartError> {
+pub(super) fn build(mut entries: u32) -> Result<CoreRuntime, StartError> {
     check_kernel()?;
-    probe().map_err(unavailable)?;
-    let mut entries = entries.max(ENTRIES_MIN);
+    sys::probe_ring().map_err(unavailable)?;
     loop {
         let mut ring = IoUring::builder();
         ring.setup_coop_taskrun().setup_single_issuer();
@@ -39,18 +42,6 @@ pub(super) fn build(entries: u32) -> Result<CoreRuntime, StartError> {
             Err(error) => return Err(unavailable(error)),
         }
     }
-}
-
-/// A ring that is built may still be refused when it is entered (seccomp), and monoio would wait
-/// for ever: one operation goes all the way.
-fn probe() -> io::Result<()> {
-    let mut ring = IoUring::new(2)?;
-    #[allow(unsafe_code, reason = "a NOP refers to no memory")]
-    // SAFETY: the operation has no buffers that would have to outlive it.
-    unsafe {
-        let _ = ring.submission().push(&opcode::Nop::new().build());
-    }
-    ring.submit_and_wait(1).map(drop)
 }
 
 fn check_kernel() -> Result<(), StartError> {

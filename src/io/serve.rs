@@ -123,8 +123,7 @@ fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
 
 impl Membership for Endpoint {
     fn is_id_removed(&self, id: MemberId) -> bool {
-        // A host that panics has not said so: nobody is told to shut down for that.
-        self.host(|raft| raft.is_id_removed(id)).unwrap_or(false)
+        self.shared.raft.is_id_removed(id)
     }
 
     fn is_known_peer(&self, id: MemberId) -> bool {
@@ -169,7 +168,11 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        match self.take_message(request).await {
+        let outcome = match self.endpoint.begin_post(&self.guard) {
+            Some(_post) => self.take_message(request).await,
+            None => Err(Refusal::Busy),
+        };
+        match outcome {
             Ok(()) => {
                 let keep_alive = request.keep_alive && !self.endpoint.is_stopping();
                 let mut answer = Vec::with_capacity(256);
@@ -255,9 +258,8 @@ impl Endpoint {
         }
         let proposals = message.is(MessageType::MsgProp);
         let mut batch = vec![message];
-        let origin = Origin { peer: from, via: Via::Pipeline, proposals };
-        let sound = self.host(|raft| raft.process(origin, &mut batch)).is_some();
-        if sound && batch.is_empty() { Ok(()) } else { Err(Refusal::ProcessMessage) }
+        self.shared.raft.process(Origin { peer: from, via: Via::Pipeline, proposals }, &mut batch);
+        if batch.is_empty() { Ok(()) } else { Err(Refusal::ProcessMessage) }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, RawFd};
 
+use io_uring::{IoUring, opcode};
 use smallvec::SmallVec;
 use socket2::SockRef;
 
@@ -48,6 +49,17 @@ pub(super) fn receive_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and the length are those of one slice, which is written to and no more.
     let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Tries a ring with one operation that goes all the way: one that is built may still be refused
+/// when it is entered (seccomp), and monoio would wait for ever.
+pub(super) fn probe_ring() -> io::Result<()> {
+    let mut ring = IoUring::new(2)?;
+    // SAFETY: a NOP has no buffers that would have to outlive it.
+    unsafe {
+        let _ = ring.submission().push(&opcode::Nop::new().build());
+    }
+    ring.submit_and_wait(1).map(drop)
 }
 
 /// Ignores SIGPIPE if its disposition is still the default, which would kill the process when a

@@ -65,8 +65,7 @@ pub(super) async fn attach(
     head: Vec<u8>,
     framing: BodyFraming,
 ) {
-    peer.wait_to_replace(kind).await;
-    if peer.is_stopping() {
+    if !peer.wait_to_replace(kind).await {
         return conn.shut().shutdown();
     }
     let generation = peer.begin_attach(kind, &conn);
@@ -77,8 +76,10 @@ pub(super) async fn attach(
         return shut.shutdown();
     }
     if peer.finish_attach(kind, generation, framing) {
-        run(peer, kind, generation, conn).await;
+        run(peer, kind, generation, &mut conn).await;
     }
+    // Before the connection is dropped: its watch holds a second descriptor, so that closing this one
+    // alone would neither end the watch nor the connection.
     shut.shutdown();
 }
 
@@ -94,10 +95,10 @@ fn watch_for_end(peer: &Rc<Peer>, kind: StreamKind, generation: u64, watch: TcpS
     });
 }
 
-async fn run(peer: &Rc<Peer>, kind: StreamKind, generation: u64, mut conn: Conn) {
+async fn run(peer: &Rc<Peer>, kind: StreamKind, generation: u64, conn: &mut Conn) {
     while let Some(chain) = poll_fn(|cx| peer.poll_chain(kind, generation, cx)).await {
         let written = match chain {
-            Ok(chain) => write(peer, kind, generation, &mut conn, chain).await,
+            Ok(chain) => write(peer, kind, generation, conn, chain).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -130,13 +131,23 @@ async fn write(
 }
 
 impl Peer {
-    async fn wait_to_replace(&self, kind: StreamKind) {
+    /// False if the peer was stopped meanwhile, or a newer connection wants the same place: of those
+    /// that wait only the newest is kept, or a member that dials in haste would fill the process.
+    async fn wait_to_replace(&self, kind: StreamKind) -> bool {
+        let writer = &self.writers[lane_of(kind)];
+        let number = writer.borrow().asked + 1;
+        writer.borrow_mut().asked = number;
+        self.waits.look_again();
+        let over = || self.is_stopping() || writer.borrow().asked != number;
         loop {
-            let admitted = self.writers[lane_of(kind)].borrow().replace_at;
-            if admitted <= Instant::now() || self.is_stopping() {
-                return;
+            let admitted = writer.borrow().replace_at;
+            if over() {
+                return false;
             }
-            self.sleep_until(admitted).await;
+            if admitted <= Instant::now() {
+                return true;
+            }
+            self.waits.unless(over, self.endpoint.core.sleep_until(admitted)).await;
         }
     }
 

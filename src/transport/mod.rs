@@ -16,7 +16,7 @@ use crate::cores::LaneLimits;
 use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::shared::{PeerShared, TransportShared};
-use crate::io::{Cores, Ending, Endpoint};
+use crate::io::{Cores, Ending, Endpoint, Posted};
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -26,7 +26,6 @@ use crate::raft::Raft;
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<TransportShared>,
-    cores: Cores,
     local_addr: Option<SocketAddr>,
 }
 
@@ -36,9 +35,12 @@ impl Transport {
     /// Starts a transport on one of the cores. It listens when this returns.
     ///
     /// # Errors
-    /// A setting is wrong, or the address cannot be bound.
+    /// A setting is wrong, the address cannot be bound, or the cores were stopped.
     pub fn start(mut config: Config, cores: &Cores, raft: Arc<dyn Raft>) -> Result<Self, StartError> {
         config.validate()?;
+        if cores.is_stopped() {
+            return Err(StartError::CoresStopped);
+        }
         let core = Arc::clone(cores.core(config.core)?);
         let listener = listen(std::mem::take(&mut config.listen))?;
         let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -53,8 +55,9 @@ impl Transport {
             slot: AtomicUsize::new(usize::MAX),
             epoch: Instant::now(),
         });
-        let transport = Self { shared, cores: cores.clone(), local_addr };
+        let transport = Self { shared, local_addr };
         let (shared, cores) = (Arc::clone(&transport.shared), cores.clone());
+        // The endpoint keeps the cores alive until it is stopped; a transport that was stopped needs none.
         // Letters are opened in order, so whatever is asked later finds the endpoint there.
         transport.shared.core.run(move |core| drop(Endpoint::start(core, shared, cores, listener)));
         Ok(transport)
@@ -213,10 +216,11 @@ impl Transport {
 
     /// As [`Transport::on_core`]; without an endpoint there is nothing left that could end.
     fn end_on_core(&self, ending: &Ending, f: impl FnOnce(&Endpoint, Ending) + Send + 'static) {
-        let (shared, ending) = (Arc::clone(&self.shared), ending.clone());
-        self.shared.core.run(move |core| match Endpoint::on(core, &shared) {
-            Some(endpoint) => f(&endpoint, ending),
-            None => ending.complete(),
+        let (shared, posted) = (Arc::clone(&self.shared), Posted::new(ending));
+        self.shared.core.run(move |core| {
+            if let Some(endpoint) = Endpoint::on(core, &shared) {
+                f(&endpoint, posted.open());
+            }
         });
     }
 

@@ -70,8 +70,6 @@ pub enum ReadError {
     TooSlow,
     /// The process holds as many partial frames as it may.
     NoRoom,
-    /// The host panicked over what was read; said by the loop that hands it over.
-    HostPanicked,
 }
 
 /// One connection's stream reader.
@@ -262,7 +260,6 @@ impl fmt::Display for ReadError {
             Self::Silent => f.write_str("nothing came within the read timeout"),
             Self::TooSlow => f.write_str("a frame came in at less than 1 KiB/s"),
             Self::NoRoom => f.write_str("no room for another large frame now"),
-            Self::HostPanicked => f.write_str("the host panicked"),
         }
     }
 }

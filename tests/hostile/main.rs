@@ -1,0 +1,14 @@
+//! Hostile and broken members against real transports: the process lives, the refusal is clear,
+//! other peers notice nothing, memory comes back.
+#![cfg(feature = "io")]
+
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod dialled;
+mod handshake;
+mod host;
+mod post;
+mod server;
+mod strangers;
+mod streams;
