@@ -223,7 +223,7 @@ fn comes_back_after(pause: Duration) {
     // The client's words if it gives up first, or etcd's.
     let told = |error: &String| error.contains("deadline exceeded") || error.contains("timed out");
     assert!(without_us.as_ref().is_err_and(told), "no quorum: {without_us:?}");
-    let votes_before = before.follower().tally.messages(MessageType::MsgVote, Via::Message);
+    let votes_before = before.follower().tally.votes();
     std::thread::sleep(pause);
     before.follower().plant(1, "never sent");
     let planted = before.follower().last_index();
@@ -240,7 +240,7 @@ fn comes_back_after(pause: Duration) {
     );
     {
         let follower = cluster.host().follower();
-        let votes = follower.tally.messages(MessageType::MsgVote, Via::Message) - votes_before;
+        let votes = follower.tally.votes() - votes_before;
         assert!(pause < ELECTION_TIMEOUT || votes > 0, "there was an election");
         assert_eq!(follower.truncated, 1, "the planted entry");
         assert!(follower.log[planted as usize - 1].via.is_some(), "a real one took its place");

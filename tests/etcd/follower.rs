@@ -197,6 +197,12 @@ impl Tally {
         self.messages.get(&(kind as i32, name(via))).copied().unwrap_or(0)
     }
 
+    /// Requests for our vote, whichever way they came.
+    pub fn votes(&self) -> usize {
+        let ways = [Via::Msgapp, Via::Message, Via::Pipeline];
+        ways.into_iter().map(|via| self.messages(MessageType::MsgVote, via)).sum()
+    }
+
     /// Entries that came this way, repetitions included.
     pub fn entries(&self, via: Via) -> usize {
         self.entries.get(name(via)).copied().unwrap_or(0)
