@@ -78,6 +78,18 @@ impl Cluster {
         self.member.take().expect("it runs").stop()
     }
 
+    /// The end of a test: etcd lives, and ours ends without anything left.
+    pub fn finish(mut self) {
+        assert!(self.etcd.is_running());
+        self.stop_ours();
+    }
+
+    /// Our member loses everything it knew; only while it is stopped.
+    pub fn forget(&mut self) {
+        assert!(self.member.is_none());
+        self.follower = Arc::new(Mutex::new(Follower::new(self.us.id.0)));
+    }
+
     pub fn member(&self) -> &Member {
         self.member.as_ref().expect("it runs")
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use raftring::Via;
 use raftring::raftpb::{Entry, Message, MessageType};
 
@@ -19,6 +20,8 @@ pub struct Logged {
 pub struct Tally {
     messages: BTreeMap<(i32, &'static str), usize>,
     entries: BTreeMap<&'static str, usize>,
+    /// Bytes of entry data in the largest message.
+    pub largest: usize,
 }
 
 /// What a real member would keep on its disk, and what came to it.
@@ -175,7 +178,9 @@ impl Follower {
             self.truncated += self.log.len() - at;
             self.log.truncate(at);
         }
-        self.log.push(Logged { entry: entry.clone(), via: Some(via) });
+        // Copied, for a log lives long: a slice would hold the block that it was read into.
+        let data = entry.data.as_deref().map(Bytes::copy_from_slice);
+        self.log.push(Logged { entry: Entry { data, ..entry.clone() }, via: Some(via) });
     }
 
     fn advance_commit(&mut self, commit: u64) {
@@ -188,6 +193,7 @@ impl Follower {
 
 impl Tally {
     fn count(&mut self, via: Via, message: &Message) {
+        self.largest = self.largest.max(message.payload_bytes());
         *self.messages.entry((message.type_number(), name(via))).or_default() += 1;
         *self.entries.entry(name(via)).or_default() += message.entries.len();
     }

@@ -38,7 +38,7 @@ pub struct Member {
 }
 
 /// Who the member is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Who {
     pub id: MemberId,
     pub cluster: ClusterId,
@@ -72,9 +72,13 @@ impl Member {
         &self.transport
     }
 
-    /// Ends it and waits for the last task; what the transport told stays with the host.
+    /// Ends it and waits for the last task; nothing may be left but the doorbell's read. What the
+    /// transport told stays with the host.
     pub fn stop(self) -> Arc<Host> {
+        self.host.assert_sound();
         assert!(self.transport.stop().wait(Duration::from_secs(5)), "it stops in time");
+        let stats = self.cores.stats(0).expect("core 0");
+        assert_eq!((stats.tasks, stats.operations, stats.blocks.out_bytes()), (0, 1, 0));
         Arc::clone(&self.host)
     }
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// True if the tests of this file cannot run here, which is said where nobody can miss it.
 ///
 /// # Panics
@@ -93,6 +95,12 @@ impl Etcd {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child();
+        let pid = Pid::from_child(child.as_ref().expect("it was started"));
+        kill_process(pid, signal).expect("it is our child");
     }
 
     pub fn is_running(&self) -> bool {
