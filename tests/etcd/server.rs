@@ -35,7 +35,7 @@ fn runs(program: &str, argument: &str) -> bool {
 /// A loopback address that no other test has, in this process or another: the ports on it are ours.
 pub fn own_address() -> IpAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let host = std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed) % 16;
+    let host = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::Relaxed) % 64;
     Ipv4Addr::from_bits(0x7f00_0000 | (host & 0x00ff_ffff).max(2)).into()
 }
 
