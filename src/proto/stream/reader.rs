@@ -60,6 +60,8 @@ pub enum ReadError {
     Eof,
     /// The connection ended inside a frame or before the last chunk.
     UnexpectedEof,
+    /// The connection broke; said by the loop that reads it.
+    Connection(std::io::ErrorKind),
     /// The chunked framing is broken.
     Body(BodyError),
     /// A frame is broken or too large.
@@ -255,6 +257,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Eof => f.write_str("EOF"),
             Self::UnexpectedEof => f.write_str("unexpected EOF"),
+            Self::Connection(kind) => kind.fmt(f),
             Self::Body(error) => error.fmt(f),
             Self::Frame(error) => error.fmt(f),
             Self::Silent => f.write_str("nothing came within the read timeout"),
