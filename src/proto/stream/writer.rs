@@ -91,6 +91,7 @@ struct Connection {
     /// Messages in the chain that the kernel holds, and when it must have moved.
     in_flight: Option<InFlight>,
     drained: bool,
+    /// A link heartbeat or the end of the body waits.
     urgent: bool,
     ended: bool,
 }
@@ -246,8 +247,10 @@ impl StreamWriter {
         }
     }
 
+    /// Not while one waits behind a write already: it says no more than that one, and a reader that
+    /// takes a byte now and then would make us gather them without bound.
     fn push_heartbeat(&mut self) {
-        let Some(connection) = self.connection.as_mut().filter(|c| !c.ended) else { return };
+        let Some(connection) = self.connection.as_mut().filter(|c| !c.ended && !c.urgent) else { return };
         let bytes = connection.encoder.encode_link_heartbeat(&mut connection.outbox);
         connection.unflushed_bytes += bytes as u64;
         connection.urgent = true;
@@ -288,3 +291,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
