@@ -69,7 +69,8 @@ pub struct StreamReader {
     link_heartbeats: u64,
 }
 
-/// Bytes that came since `since`, while a frame is incomplete.
+/// Bytes that came since `since`, which is when the frame that is incomplete began or when the window
+/// before was full.
 #[derive(Debug)]
 struct SlowWindow {
     since: Instant,
@@ -119,11 +120,15 @@ impl StreamReader {
         count: usize,
         out: &mut Vec<Message>,
     ) -> Result<(), ReadError> {
+        let begins_frame = !self.is_inside_frame();
         self.inbox.restore(block, count);
         if count == 0 {
             return Err(self.end_of_stream());
         }
         self.silent_at = now + self.read_timeout;
+        if begins_frame {
+            self.slow = SlowWindow { since: now, bytes: 0 };
+        }
         self.slow.bytes += count as u64;
         self.decode(now, out)
     }
@@ -137,6 +142,7 @@ impl StreamReader {
         let state = self.body.advance(block, marks);
         // Frames in front of a broken chunk are whole and valid: they are delivered all the same.
         if self.decode_units(out)? {
+            // What is left over belongs to the next frame, whose window begins now.
             self.slow = SlowWindow { since: now, bytes: 0 };
         }
         if state.map_err(ReadError::Body)? == BodyState::Ended {
@@ -147,17 +153,23 @@ impl StreamReader {
         Ok(())
     }
 
-    /// True if at least one unit was whole.
+    /// True if at least one frame was completed. A unit is not enough: AppEntries frames are made
+    /// of as many as their sender likes, down to eight bytes each.
     fn decode_units(&mut self, out: &mut Vec<Message>) -> Result<bool, ReadError> {
         let body = self.inbox.body();
         if body.is_empty() || self.decoder.next_unit(body).map_err(ReadError::Frame)? > body.len() {
             return Ok(false);
         }
+        let before = out.len();
         let stable = self.inbox.stabilise();
         let decoded = self.decoder.decode(&stable.body, out).map_err(ReadError::Frame)?;
         self.link_heartbeats += decoded.link_heartbeats as u64;
         self.inbox.consume(stable, decoded.consumed);
-        Ok(true)
+        Ok(out.len() > before || decoded.link_heartbeats > 0)
+    }
+
+    fn is_inside_frame(&self) -> bool {
+        !self.inbox.is_empty() || self.decoder.is_inside_frame()
     }
 
     /// EOF at a field boundary is a clean end, as in rafthttp; a chunked body must have ended too.
@@ -184,8 +196,7 @@ impl StreamReader {
             return Err(ReadError::Silent);
         }
         if now >= self.slow.since + SLOW_WINDOW {
-            let inside_frame = !self.inbox.is_empty() || !self.decoder.ends_cleanly(&[]);
-            if inside_frame && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
+            if self.is_inside_frame() && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
                 return Err(ReadError::TooSlow);
             }
             self.slow = SlowWindow { since: now, bytes: 0 };
@@ -214,3 +225,6 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+#[cfg(test)]
+mod tests;
