@@ -33,6 +33,8 @@ pub(super) struct Conn {
     /// Ticks at which one was waiting already.
     pub(super) heartbeats_spared: u64,
     pub(super) heartbeat_at: Duration,
+    /// Link heartbeats that had come when the faults were over and all bytes were read.
+    pub(super) heartbeats_when_read_up: Option<u64>,
     pub(super) paused_until: Duration,
     pub(super) attached_at: Duration,
     pub(super) transcript: Transcript,
@@ -99,6 +101,7 @@ impl Conn {
             heartbeats: 0,
             heartbeats_spared: 0,
             heartbeat_at: Duration::ZERO,
+            heartbeats_when_read_up: None,
             paused_until: Duration::ZERO,
             attached_at: Duration::ZERO,
             transcript: Transcript::default(),
@@ -111,6 +114,11 @@ impl Conn {
 }
 
 impl Conn {
+    /// Everything that was written to the dialler was read by it.
+    pub(super) fn is_read_up(&self) -> bool {
+        self.pipes[DOWN].is_read_up()
+    }
+
     /// Neither end can do anything with it.
     pub(super) fn is_over(&self) -> bool {
         self.reset || self.pipes.iter().all(Pipe::is_closed)

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) fin: f64,
     pub(super) half_open: f64,
     pub(super) corrupt: f64,
+    /// Connections with flipped bits are not cut when the faults are over.
+    pub(super) is_patient: bool,
     /// Chance that a connect is refused, or vanishes.
     pub(super) refuse: f64,
     pub(super) vanish: f64,
@@ -66,6 +68,7 @@ impl Plan {
             fin,
             half_open,
             corrupt,
+            is_patient: rng.random_bool(0.2),
             refuse,
             vanish,
             pause,

@@ -142,6 +142,7 @@ impl World {
             ReadError::Eof => &mut self.tally.clean_eofs,
             ReadError::UnexpectedEof => &mut self.tally.unexpected_eofs,
             ReadError::Silent => &mut self.tally.silences,
+            ReadError::TooSlow => &mut self.tally.too_slow,
             _ => &mut self.tally.broken_frames,
         } += 1;
         if let Err(what) = self.conns[conn].may_end_with(&error) {

@@ -53,6 +53,7 @@ tally! {
     unexpected_eofs,
     silences,
     broken_frames,
+    too_slow,
     stalls,
     restarts,
     // Messages, each in one of the classes after `sent`.

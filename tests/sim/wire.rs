@@ -70,6 +70,10 @@ impl Pipe {
         self.unread.len() - self.read
     }
 
+    pub(super) const fn is_read_up(&self) -> bool {
+        self.unacked == 0
+    }
+
     /// The writer says that nothing follows (FIN).
     pub(super) fn close(&mut self) {
         self.closed |= !self.vanishes;
