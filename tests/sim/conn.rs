@@ -37,6 +37,8 @@ pub(super) struct Conn {
     pub(super) heartbeats_when_read_up: Option<u64>,
     pub(super) paused_until: Duration,
     pub(super) attached_at: Duration,
+    /// When the dialler last read something of the body, or opened it.
+    pub(super) read_at: Duration,
     pub(super) transcript: Transcript,
 }
 
@@ -104,6 +106,7 @@ impl Conn {
             heartbeats_when_read_up: None,
             paused_until: Duration::ZERO,
             attached_at: Duration::ZERO,
+            read_at: Duration::ZERO,
             transcript: Transcript::default(),
         }
     }

@@ -110,7 +110,9 @@ impl World {
     }
 
     fn corrupt(&mut self, conn: ConnId, dir: usize, bytes: &mut [u8]) {
-        let (at, bit) = (self.rng.random_range(0..bytes.len()), self.rng.random_range(0..8));
+        // Lengths are where a flipped bit does most, and they stand in front.
+        let most = if self.rng.random_bool(0.5) { bytes.len() } else { bytes.len().min(24) };
+        let (at, bit) = (self.rng.random_range(0..most), self.rng.random_range(0..8));
         bytes[at] ^= 1 << bit;
         self.tally.corruptions += 1;
         let Conn { pipes, transcript, .. } = &mut self.conns[conn];

@@ -75,6 +75,8 @@ pub(super) struct Outgoing {
     pub(super) chain: Option<Chain>,
     /// The kernel holds the chain.
     pub(super) is_writing: bool,
+    /// When the kernel last took something of the chain.
+    pub(super) moved_at: Duration,
     /// The simulator's own idea of the heartbeat clock.
     pub(super) heartbeat_at: Duration,
     pub(super) heartbeat_waits: bool,
@@ -170,6 +172,7 @@ impl Outgoing {
             conn: None,
             chain: None,
             is_writing: false,
+            moved_at: now,
             heartbeat_at: now + HEARTBEAT_INTERVAL,
             heartbeat_waits: false,
         }

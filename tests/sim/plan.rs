@@ -68,7 +68,7 @@ impl Plan {
             fin,
             half_open,
             corrupt,
-            is_patient: rng.random_bool(0.2),
+            is_patient: rng.random_bool(0.5),
             refuse,
             vanish,
             pause,

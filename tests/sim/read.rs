@@ -30,6 +30,7 @@ impl World {
         let body = BodyDecoder::new(established.framing);
         let mut reader = Box::new(StreamReader::new(&config, body, rest, pool, instant));
         let _ = self.peer(slot.node, slot.peer).status.activate(instant);
+        self.conns[conn].read_at = self.now;
         let mut out = Vec::new();
         let result = reader.decode(instant, &mut out);
         self.incoming(slot).state = Reading::Open { conn, reader, lent: None };
@@ -91,6 +92,7 @@ impl World {
         let bytes = pipe.take(most.min(range.len()));
         block[range.start..range.start + bytes.len()].copy_from_slice(bytes);
         let count = bytes.len();
+        self.conns[conn].read_at = self.now;
         self.tally.split_reads += u64::from(count == most);
         let mut out = Vec::new();
         let result = reader.handle_read(instant, block, count, &mut out);
@@ -122,11 +124,14 @@ impl World {
     pub(super) fn tick_reader(&mut self, slot: Slot) {
         let instant = self.instant();
         let Reading::Open { conn, reader, .. } = &mut self.incoming(slot).state else { return };
-        if instant < reader.poll_timeout() {
-            return; // a deadline that is announced too late is missed by this
-        }
         let conn = *conn;
-        if let Err(error) = reader.handle_timeout(instant) {
+        // A deadline that is announced too late is missed by this.
+        let result = if instant < reader.poll_timeout() { Ok(()) } else { reader.handle_timeout(instant) };
+        let is_silent = self.now >= self.conns[conn].read_at + READ_TIMEOUT;
+        if is_silent != (result == Err(ReadError::Silent)) {
+            return self.fail(format!("conn {conn}: silent is {is_silent}, but {result:?}"));
+        }
+        if let Err(error) = result {
             self.reader_ended(slot, conn, error);
         }
     }

@@ -15,6 +15,9 @@ use super::world::{Event, World, note};
 /// hits the dead URL, and the one after it succeeds. The rest is ticks and delays.
 const HEAL_BOUND: Duration = ms(READ_TIMEOUT.as_millis() as u64 + DIAL_TIMEOUT.as_millis() as u64 + 1_000);
 
+/// If all cuts were such that both ends are told: two dials and their pace.
+const TOLD_BOUND: Duration = ms(500);
+
 /// More, if a flipped bit made a member look as of another cluster (`MISMATCH_BACK_OFF`).
 const HELD_BACK: Duration = ms(10_000);
 
@@ -65,12 +68,20 @@ impl World {
             }
             return self.at(self.now + SETTLE, Event::Judge);
         };
-        let held_back = if self.is_held_back { HELD_BACK } else { ms(0) };
-        let slow = if self.plan.is_patient { SLOW_BOUND } else { ms(0) };
-        let bound = HEAL_BOUND + held_back + slow;
+        let bound = self.heal_bound();
         if self.now > self.plan.calm_at + bound {
             self.fail(format!("{down} is still down {bound:?} after the last fault"));
         }
+    }
+
+    fn heal_bound(&self) -> Duration {
+        let plan = &self.plan;
+        if plan.half_open + plan.vanish + plan.corrupt + plan.pause == 0.0 && plan.ends == 0 {
+            return TOLD_BOUND;
+        }
+        let held_back = if self.is_held_back { HELD_BACK } else { ms(0) };
+        let slow = if self.plan.is_patient { SLOW_BOUND } else { ms(0) };
+        HEAL_BOUND + held_back + slow
     }
 
     /// Nothing waits to be written.

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::conn::{Conn, ConnId, DOWN};
 use super::ledger::Fate;
-use super::node::{HEARTBEAT_INTERVAL, Slot};
+use super::node::{HEARTBEAT_INTERVAL, STALL_TIMEOUT, Slot};
 use super::world::{Event, World, note};
 
 impl World {
@@ -35,7 +35,11 @@ impl World {
             self.tally.app_entries_frames +=
                 u64::from(chain_has_app_entries(&chain, slot.kind, it.is_http_1_0));
             out.chain = Some(chain);
+            out.moved_at = self.now;
             out.heartbeat_waits = false;
+        }
+        if out.chain.is_none() && out.lane.is_empty() && out.machine.is_working() && !out.machine.is_quiet() {
+            return self.fail(format!("conn {conn}: something was encoded and does not leave"));
         }
         if out.machine.is_finished() && out.chain.is_none() {
             return self.finished(slot, conn);
@@ -69,12 +73,13 @@ impl World {
 
     /// A write came back.
     pub(super) fn written(&mut self, slot: Slot, conn: ConnId, count: usize) {
-        let instant = self.instant();
+        let (instant, now) = (self.instant(), self.now);
         let out = self.outgoing(slot);
         if out.conn != Some(conn) {
             return; // of a connection that was detached
         }
         out.is_writing = false;
+        out.moved_at = now;
         let chain = out.chain.as_mut().expect("was being written");
         chain.advance(count);
         if chain.is_empty() {
@@ -102,9 +107,10 @@ impl World {
         let out = &mut self.nodes[slot.node].peers[slot.peer].as_mut().expect("a peer").outgoing
             [slot.kind as usize];
         let expected = now >= out.heartbeat_at;
+        let is_stalled = out.chain.is_some() && now >= out.moved_at + STALL_TIMEOUT;
         if instant < out.machine.poll_timeout() {
-            if expected {
-                self.fail(format!("{slot}: the heartbeat is due and not announced"));
+            if expected || is_stalled {
+                self.fail(format!("{slot}: a heartbeat or the end is due and not announced"));
             }
             return;
         }
@@ -125,7 +131,10 @@ impl World {
                 it.heartbeat_at = now;
             }
         }
-        if result.is_err() {
+        if result.is_err() != is_stalled {
+            return self.fail(format!("{slot}: stalled is {is_stalled}, but {result:?}"));
+        }
+        if is_stalled {
             self.stalled(slot);
         }
         self.pump(slot);
