@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_tail_at_the_end_of_its_block_is_moved_to_the_front() {
         let pool = Pool::new();
-        let mut inbox = Inbox::new(pool.clone(), &[]);
+        let mut inbox = Inbox::new(pool, &[]);
         inbox.class = 1;
         inbox.swap_class();
         read(&mut inbox, &[1; BLOCK_BYTES[1] - 1_000]);

@@ -210,7 +210,10 @@ fn frames_before_an_error_are_delivered() {
     let frames = frames(StreamKind::Msgapp, &want).concat();
     let wires = [
         (Framing::UntilClose, [&frames[..], &[0x77]].concat()),
-        (Framing::Chunked, [&framed(Framing::Chunked, &[frames.clone()], 10_000)[..], b"x"].concat()),
+        (
+            Framing::Chunked,
+            [&framed(Framing::Chunked, std::slice::from_ref(&frames), 10_000)[..], b"x"].concat(),
+        ),
     ];
     for (framing, wire) in wires {
         let mut out = Vec::new();
