@@ -2,19 +2,18 @@
 
 use std::thread;
 
-use raftring::raftpb::Message;
-
+use crate::batch::Batch;
 use crate::load::{Load, Turn};
 
-/// Runs `load` on the calling thread until the run is over. `send` must empty the batch.
+/// Runs `load` on the calling thread until the run is over. `send` takes the batch, or leaves it to be written over.
 ///
 /// The thread parks only while it has declared that it waits (see [`crate::credit`]), so a
 /// follower's `process` pays for a wake only then.
-pub fn on_thread(load: &mut Load, mut send: impl FnMut(&mut Vec<Message>)) {
+pub fn on_thread(load: &mut Load, mut send: impl FnMut(&mut Batch)) {
     let meter = load.meter().clone();
     let loader = thread::current();
     meter.credits.wake_with(Box::new(move || loader.unpark()));
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     loop {
         match load.turn(&mut batch) {
             Turn::Send => {
@@ -31,17 +30,17 @@ pub fn on_thread(load: &mut Load, mut send: impl FnMut(&mut Vec<Message>)) {
     }
 }
 
-/// Runs `load` as a task on a core until the run is over. `send` must empty the batch.
+/// Runs `load` as a task on a core until the run is over. `send` takes the batch, or leaves it to be written over.
 ///
 /// `wait` ends at the next wake, or at once if one came since it last ended; the caller has
 /// connected it with [`crate::credit::Credits::wake_with`]. A runtime's timers are too coarse to
 /// pace a load, so a schedule is kept by a thread that does nothing but wake.
-pub async fn on_core(load: &mut Load, mut send: impl FnMut(&mut Vec<Message>), mut wait: impl AsyncFnMut()) {
+pub async fn on_core(load: &mut Load, mut send: impl FnMut(&mut Batch), mut wait: impl AsyncFnMut()) {
     let meter = load.meter().clone();
     if load.schedule().is_some() {
         start_pacer(load);
     }
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     loop {
         match load.turn(&mut batch) {
             Turn::Send => {
@@ -82,6 +81,8 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
+    use raftring::raftpb::Message;
+
     use super::*;
     use crate::message::member_id;
     use crate::meter::Meter;
@@ -102,7 +103,7 @@ mod tests {
             }
         });
         let driver = thread::spawn(move || {
-            on_thread(&mut load, |batch| sender.send(std::mem::take(batch)).expect("it listens"));
+            on_thread(&mut load, |batch| sender.send(batch.drain().collect()).expect("it listens"));
         });
         meter.open();
         thread::sleep(Duration::from_millis(60));

@@ -15,6 +15,7 @@
 //! machine can do without any of us, and [`compare`] runs all of them in turns.
 
 pub mod affinity;
+pub mod batch;
 pub mod cli;
 pub mod clock;
 pub mod compare;

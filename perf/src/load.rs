@@ -9,8 +9,7 @@
 
 use std::sync::Arc;
 
-use raftring::raftpb::Message;
-
+use crate::batch::Batch;
 use crate::meter::Meter;
 use crate::plan::{Pace, Plan};
 
@@ -84,7 +83,7 @@ impl Load {
     }
 
     /// Fills `batch`, which must be empty, with what may be sent now.
-    pub fn turn(&mut self, batch: &mut Vec<Message>) -> Turn {
+    pub fn turn(&mut self, batch: &mut Batch) -> Turn {
         debug_assert!(batch.is_empty(), "the driver hands over every batch");
         if self.meter.is_over() {
             return Turn::Over;
@@ -95,7 +94,7 @@ impl Load {
         }
     }
 
-    fn turn_scheduled(&mut self, schedule: Schedule, batch: &mut Vec<Message>) -> Turn {
+    fn turn_scheduled(&mut self, schedule: Schedule, batch: &mut Batch) -> Turn {
         let now = self.meter.clock.now();
         let first = self.bursts;
         while schedule.due(self.bursts) <= now && self.bursts - first < BURSTS_PER_SEND_MAX {
@@ -110,7 +109,7 @@ impl Load {
 
     /// One burst for a follower, or none if it is hopelessly behind. Its numbers are used up
     /// either way, so that a shed burst shows as dropped.
-    fn offer(&mut self, follower: usize, now: u64, batch: &mut Vec<Message>) {
+    fn offer(&mut self, follower: usize, now: u64, batch: &mut Batch) {
         if self.room(follower) >= self.batch {
             self.append(follower, now, batch);
         } else {
@@ -118,7 +117,7 @@ impl Load {
         }
     }
 
-    fn turn_windowed(&mut self, batch: &mut Vec<Message>) -> Turn {
+    fn turn_windowed(&mut self, batch: &mut Batch) -> Turn {
         loop {
             let now = self.meter.clock.now();
             for follower in 0..self.next.len() {
@@ -148,10 +147,12 @@ impl Load {
         self.in_flight_max.saturating_sub(in_flight)
     }
 
-    fn append(&mut self, follower: usize, now: u64, batch: &mut Vec<Message>) {
+    fn append(&mut self, follower: usize, now: u64, batch: &mut Batch) {
         let first = self.next[follower];
         let next = first + self.batch;
-        batch.extend((first..next).map(|number| self.meter.messages.append(follower, number)));
+        for number in first..next {
+            batch.push_with(|message| self.meter.messages.write(message, follower, number));
+        }
         self.next[follower] = next;
         self.meter.sent(follower, next, now);
     }
@@ -160,6 +161,8 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use raftring::raftpb::Message;
 
     use super::*;
     use crate::plan::tests::push;
@@ -175,9 +178,9 @@ mod tests {
         let plan = push();
         let (meter, mut load) = fresh(&plan);
         let mut sent = Vec::new();
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         while load.turn(&mut batch) == Turn::Send {
-            sent.append(&mut batch);
+            sent.extend(batch.drain());
         }
         assert_eq!(sent.len(), plan.window * plan.followers);
         let first: Vec<Message> = sent.iter().filter(|m| m.to == sent[0].to).cloned().collect();
@@ -193,7 +196,7 @@ mod tests {
     fn a_schedule_is_kept_and_late_bursts_go_together() {
         let plan = Plan { pace: Some(Pace { rate: 1_000, burst: 2 }), ..push() };
         let (meter, mut load) = fresh(&plan);
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let start = load.schedule().expect("it has a pace").due(0);
         meter.clock.sleep_until(start + 7_000_000);
         assert_eq!(load.turn(&mut batch), Turn::Send);
@@ -206,13 +209,13 @@ mod tests {
     fn what_does_not_arrive_is_counted() {
         let plan = Plan { warmup: Duration::ZERO, ..push() };
         let (meter, mut load) = fresh(&plan);
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         meter.open();
         assert_eq!(load.turn(&mut batch), Turn::Send);
         meter.processed(0, &batch[..60]);
         meter.processed(1, &batch[64..]);
         meter.close();
-        assert_eq!(load.turn(&mut Vec::new()), Turn::Over);
+        assert_eq!(load.turn(&mut Batch::default()), Turn::Over);
         let outcome = meter.outcome();
         assert_eq!((outcome.messages, outcome.dropped), (124, 4));
         assert_eq!(outcome.latencies.len(), 124);

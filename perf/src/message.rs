@@ -56,6 +56,21 @@ impl Messages {
         }
     }
 
+    /// As [`Self::append`], over a message of an earlier batch.
+    pub fn write(&self, message: &mut Message, follower: usize, n: u64) {
+        let index = INDEX_BASE + n * self.entries_per_message;
+        if message.entries.len() != self.entries_per_message as usize {
+            *message = self.append(follower, n);
+            return;
+        }
+        message.to = Some(member_id(follower + 1));
+        message.index = Some(index);
+        message.commit = Some(index);
+        for (entry, index) in message.entries.iter_mut().zip(index + 1..) {
+            entry.index = Some(index);
+        }
+    }
+
     /// A MsgApp without a number, to find out whether the streams are up.
     #[must_use]
     pub fn hello(&self, follower: usize) -> Message {

@@ -14,6 +14,7 @@ use raftring::{
     Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, Signal, SnapshotStatus, Transport, Via,
 };
 
+use crate::batch::Batch;
 use crate::inbox::Inbox;
 use crate::load::Load;
 use crate::message::member_id;
@@ -149,7 +150,7 @@ impl Cluster {
                 let (done, running) = channel();
                 let mut load = Load::new(&self.plan, &self.meter);
                 thread::spawn(move || {
-                    drive::on_thread(&mut load, |batch| _ = leader.send(batch.drain(..)));
+                    drive::on_thread(&mut load, |batch| _ = leader.send(batch.drain()));
                     let _ = done.send(());
                 });
                 Ok(Running(Some(running)))
@@ -160,7 +161,7 @@ impl Cluster {
                 let raise = signal.clone();
                 self.meter.credits.wake_with(Box::new(move || raise.raise()));
                 self.on_leaders_core(move || async move {
-                    let send = |batch: &mut Vec<Message>| _ = leader.send(batch.drain(..));
+                    let send = |batch: &mut Batch| _ = leader.send_ref(batch.iter());
                     drive::on_core(&mut load, send, async || signal.raised().await).await;
                 })
             }

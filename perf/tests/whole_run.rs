@@ -94,7 +94,7 @@ fn start_load(
     }
     let (mut load, wires, host) = (Load::new(plan, meter), wires.clone(), plan.host);
     Some(thread::spawn(move || match host {
-        Host::Thread => drive::on_thread(&mut load, |batch| send(&wires, batch)),
+        Host::Thread => drive::on_thread(&mut load, |batch| send(&wires, &mut batch.drain().collect())),
         Host::Core => on_one_task(&mut load, &wires),
     }))
 }
@@ -112,7 +112,7 @@ fn on_one_task(load: &mut Load, wires: &Wires) {
         rung.recv().expect("the meter holds the other end");
         while rung.try_recv().is_ok() {}
     };
-    let task = std::pin::pin!(drive::on_core(load, |batch| send(wires, batch), wait));
+    let task = std::pin::pin!(drive::on_core(load, |batch| send(wires, &mut batch.to_vec()), wait));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(task.poll(&mut context).is_ready(), "every wait blocks, so nothing is ever pending");
 }

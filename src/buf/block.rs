@@ -15,6 +15,13 @@ pub struct Block {
     home: Option<Arc<Home>>,
 }
 
+/// No memory at all.
+impl Default for Block {
+    fn default() -> Self {
+        Self { bytes: Box::default(), home: None }
+    }
+}
+
 impl Block {
     /// Memory outside of any pool, for what is larger than the pool's blocks.
     ///
@@ -45,12 +52,14 @@ impl AsRef<[u8]> for Block {
 impl Deref for Block {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl DerefMut for Block {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }

@@ -44,9 +44,12 @@ pub struct Mark {
 /// Bytes to be written, in order.
 #[derive(Debug, Default)]
 pub struct Chain {
+    /// Full blocks.
     blocks: SmallVec<[Block; INLINE_BLOCKS]>,
+    /// The block being filled; its number is that of the full ones.
+    filling: Block,
     segments: SmallVec<[Segment; INLINE_SEGMENTS]>,
-    /// Fill mark of the last block: everything behind it is free.
+    /// Fill mark of that block: everything behind it is free.
     at: usize,
     len: usize,
 }
@@ -57,29 +60,34 @@ impl Chain {
     ///
     /// # Panics
     /// If `count` exceeds the smallest pooled block.
+    #[inline]
     pub fn spare(&mut self, pool: &Pool, busy: bool, count: usize) -> &mut [u8] {
-        let free = self.blocks.last().map_or(0, |block| block.len() - self.at);
-        if free < count {
+        if self.filling.len() - self.at < count {
             self.grow(pool, busy, count);
         }
-        let last = self.blocks.len() - 1;
-        &mut self.blocks[last][self.at..]
+        &mut self.filling[self.at..]
     }
 
+    #[cold]
     fn grow(&mut self, pool: &Pool, busy: bool, count: usize) {
         assert!(count <= FIRST_BLOCK_BYTES, "{count} bytes in one piece");
-        let first = self.blocks.is_empty() && !busy;
-        self.blocks.push(pool.take(if first { FIRST_BLOCK_BYTES } else { NEXT_BLOCK_BYTES }));
+        let first = self.filling.is_empty() && !busy;
+        let next = pool.take(if first { FIRST_BLOCK_BYTES } else { NEXT_BLOCK_BYTES });
+        let full = std::mem::replace(&mut self.filling, next);
+        if !full.is_empty() {
+            self.blocks.push(full);
+        }
         self.at = 0;
     }
 
     /// Declares `count` bytes at the front of the last [`Chain::spare`] written.
+    #[inline]
     pub fn commit(&mut self, count: usize) {
-        let block = self.blocks.len() - 1;
+        let block = self.blocks.len();
         let start = self.at;
         self.at += count;
         self.len += count;
-        debug_assert!(self.at <= self.blocks[block].len());
+        debug_assert!(self.at <= self.filling.len());
         match self.segments.last_mut() {
             Some(Segment::Inline { block: b, end, .. }) if *b == block && *end == start => *end = self.at,
             _ if count == 0 => {}
@@ -98,14 +106,15 @@ impl Chain {
     /// Reserves `count` bytes that [`Chain::patch`] fills in later.
     pub fn reserve(&mut self, pool: &Pool, busy: bool, count: usize) -> Mark {
         self.spare(pool, busy, count);
-        let mark = Mark { block: self.blocks.len() - 1, at: self.at };
+        let mark = Mark { block: self.blocks.len(), at: self.at };
         self.commit(count);
         mark
     }
 
     /// Fills in what was reserved.
     pub fn patch(&mut self, mark: Mark, bytes: &[u8]) {
-        self.blocks[mark.block][mark.at..mark.at + bytes.len()].copy_from_slice(bytes);
+        let block = self.blocks.get_mut(mark.block).unwrap_or(&mut self.filling);
+        block[mark.at..mark.at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Bytes still to be written.
@@ -123,7 +132,9 @@ impl Chain {
     /// The bytes, piece by piece; none is empty.
     pub fn slices(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.segments.iter().map(|segment| match segment {
-            Segment::Inline { block, start, end } => &self.blocks[*block][*start..*end],
+            Segment::Inline { block, start, end } => {
+                &self.blocks.get(*block).unwrap_or(&self.filling)[*start..*end]
+            }
             Segment::Payload(payload) => payload,
         })
     }

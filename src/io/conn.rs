@@ -110,10 +110,13 @@ impl Conn {
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
         while let Some(round) = core.next_round() {
-            match self.shut.receive_now(&mut block[range.clone()]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => round.await,
-                result => return (result, block),
+            for _ in 0..core.looks_a_round() {
+                match self.shut.receive_now(&mut block[range.clone()]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return (result, block),
+                }
             }
+            round.await;
         }
         self.read(block, range).await
     }

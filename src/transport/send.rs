@@ -36,8 +36,21 @@ impl Transport {
     pub fn send(&self, batch: impl IntoIterator<Item = Message>) -> Sent {
         let mut sender = Sender::new(self);
         for message in batch {
-            if message.to() != 0 {
-                sender.send(message);
+            if message.to() != 0 && !sender.encode(&message) {
+                sender.push(message);
+            }
+        }
+        sender.finish()
+    }
+
+    /// As [`Transport::send`], for a host that keeps its messages to use them again. On the core
+    /// that owns the peers nothing is copied but the bytes that are encoded, and nothing is
+    /// allocated or freed; from any other thread each message is cloned.
+    pub fn send_ref<'a>(&self, batch: impl IntoIterator<Item = &'a Message>) -> Sent {
+        let mut sender = Sender::new(self);
+        for message in batch {
+            if message.to() != 0 && !sender.encode(message) {
+                sender.push(message.clone());
             }
         }
         sender.finish()
@@ -71,17 +84,25 @@ impl<'a> Sender<'a> {
         Self { transport, here, peer: None, sent: Sent::default(), ring: false }
     }
 
+    /// On the peer's own core, with nothing in front of it, a message is encoded where it stands.
+    /// False if it has to be pushed.
     #[inline]
-    fn send(&mut self, message: Message) {
+    fn encode(&mut self, message: &Message) -> bool {
         let to = MemberId(message.to());
         if self.peer.as_ref().is_none_or(|target| target.shared.id != to) {
             self.leave_peer();
             self.peer = self.find(to);
         }
-        let Some(target) = &mut self.peer else { return self.unknown(to) };
+        let encoded = self.peer.as_mut().is_some_and(|target| target.encode(message));
+        self.sent.accepted += usize::from(encoded);
+        encoded
+    }
+
+    /// After [`Sender::encode`], which has found the peer.
+    fn push(&mut self, message: Message) {
+        let Some(target) = &mut self.peer else { return self.unknown(MemberId(message.to())) };
         let snapshot = message.is(MessageType::MsgSnap);
-        let outcome = target.accept(message);
-        match outcome {
+        match target.push(message) {
             Ok(()) => self.sent.accepted += 1,
             Err(reason) => self.dropped(reason, snapshot),
         }
@@ -130,31 +151,36 @@ impl<'a> Sender<'a> {
 }
 
 impl Target {
+    /// The lane of a message now, or the reason for which there is none.
     #[inline]
-    fn accept(&mut self, message: Message) -> Result<(), usize> {
+    fn lane(&self, message: &Message) -> Result<usize, usize> {
         if self.shared.paused.load(Ordering::Relaxed) {
             return Err(PAUSED);
         }
         let working = Working { msgapp: self.shared.is_up(0), message: self.shared.is_up(1) };
-        let lane = match route::pick(message.r#type(), working) {
-            Via::Msgapp => 0,
-            Via::Message => 1,
-            Via::Pipeline => return Err(NO_STREAM),
-        };
-        self.touched[lane] = true;
-        // By reference where it can be: on its own core a message is encoded where it stands.
-        if self.local.as_ref().is_some_and(|peer| peer.encode_local(lane, &message)) {
-            return Ok(());
+        match route::pick(message.r#type(), working) {
+            Via::Msgapp => Ok(0),
+            Via::Message => Ok(1),
+            Via::Pipeline => Err(NO_STREAM),
         }
-        self.push(lane, message).map_err(|refused| match refused {
-            Refused::Messages => LANE_MESSAGES,
-            _ => LANE_BYTES,
-        })
     }
 
-    fn push(&self, lane: usize, message: Message) -> Result<(), Refused> {
+    #[inline]
+    fn encode(&mut self, message: &Message) -> bool {
+        let Some(peer) = &self.local else { return false };
+        let Ok(lane) = self.lane(message) else { return false };
+        self.touched[lane] = true;
+        peer.encode_local(lane, message)
+    }
+
+    fn push(&mut self, message: Message) -> Result<(), usize> {
+        let lane = self.lane(&message)?;
+        self.touched[lane] = true;
         let weight = message.payload_bytes();
-        self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| refused)
+        self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| match refused {
+            Refused::Messages => LANE_MESSAGES,
+            Refused::Bytes => LANE_BYTES,
+        })
     }
 
     /// The run of messages to this peer is over; true if its core must be rung.

@@ -176,21 +176,56 @@ fn put_entry_field<S: Sink>(entry: &Entry, dialect: Dialect, sink: &mut S) {
     }
 }
 
-/// An entry of an AppEntries frame: 8 bytes of length, entry. Returns the length.
+/// Data up to this size is copied along with what surrounds it, in the piece that the sink gave.
+const INLINE_DATA_MAX: usize = 1 << 10;
+
+/// Entries of an AppEntries frame, each 8 bytes of length and the entry, between `front` and
+/// `back`. Returns what the entries take inside of a message.
+///
+/// As much as fits goes out in one `spare` and one `commit`: a frame of one small entry is one
+/// piece, its front, its data and its back.
 #[inline]
-pub(super) fn put_entry_frame<S: Sink>(entry: &Entry, dialect: Dialect, sink: &mut S) -> usize {
-    let mut pen = Pen::new(sink.spare(ENTRY_FRONT_MAX));
-    // The length is what was written, which is cheaper than a size computed ahead.
-    pen.leave_front();
-    put_entry_scalars(&mut pen, entry, dialect);
-    let written = pen.written();
-    let len = written - size_of::<u64>() + entry.payload_bytes();
-    pen.fill_in_front(len as u64);
-    sink.commit(written);
-    if let Some(data) = &entry.data {
-        sink.put_bytes(data);
+pub(super) fn put_entry_frames<S: Sink>(
+    front: impl FnOnce(&mut Pen<'_>),
+    entries: &[Entry],
+    back: u64,
+    dialect: Dialect,
+    sink: &mut S,
+) -> usize {
+    let mut size = 0;
+    let mut pen = Pen::new(sink.spare(SPARE_MAX));
+    front(&mut pen);
+    for entry in entries {
+        if pen.left() < ENTRY_FRONT_MAX {
+            let written = pen.written();
+            sink.commit(written);
+            pen = Pen::new(sink.spare(SPARE_MAX));
+        }
+        // The length is what was written, which is cheaper than a size computed ahead.
+        let length = pen.leave_length();
+        put_entry_scalars(&mut pen, entry, dialect);
+        let len = pen.written() - length - size_of::<u64>() + entry.payload_bytes();
+        pen.fill_in_length(length, len as u64);
+        size += size::delimited_size(len);
+        let Some(data) = &entry.data else { continue };
+        if data.len() <= INLINE_DATA_MAX && data.len() <= pen.left() {
+            pen.slice(data);
+        } else {
+            let written = pen.written();
+            sink.commit(written);
+            sink.put_bytes(data);
+            pen = Pen::new(sink.spare(SPARE_MAX));
+        }
     }
-    len
+    if pen.left() < size_of::<u64>() {
+        let written = pen.written();
+        sink.commit(written);
+        pen = Pen::new(sink.spare(SPARE_MAX));
+    }
+    pen.frame_integer(back);
+    let written = pen.written();
+    sink.commit(written);
+    size
 }
 
 /// Everything of an entry but the bytes of its data.

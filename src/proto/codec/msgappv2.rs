@@ -15,7 +15,11 @@ mod encoder;
 pub use decoder::MsgAppV2Decoder;
 pub use encoder::{AppFrame, MsgAppV2Encoder, encode_app_entries};
 
-use crate::raftpb::Message;
+use super::Dialect;
+use super::size::message_size_without_entries;
+use super::varint::varint_size;
+use crate::id::MemberId;
+use crate::raftpb::{Message, MessageType};
 
 pub(super) const LINK_HEARTBEAT: u8 = 0;
 pub(super) const APP_ENTRIES: u8 = 1;
@@ -41,6 +45,32 @@ impl Position {
     fn after_message(message: &Message) -> Self {
         let index = message.entries.last().map_or_else(|| message.index(), |entry| entry.index());
         Self { term: message.term(), index }
+    }
+}
+
+/// What the head of an append takes inside of a message, but for its index and commit: the same
+/// for all appends of one term on one connection, so it is added up once.
+#[derive(Clone, Copy, Debug)]
+struct HeadBytes(usize);
+
+impl HeadBytes {
+    fn new(from: MemberId, to: MemberId, term: u64, dialect: Dialect) -> Self {
+        let head = Message {
+            r#type: Some(MessageType::MsgApp as i32),
+            to: Some(to.0),
+            from: Some(from.0),
+            term: Some(term),
+            log_term: Some(term),
+            index: Some(0),
+            commit: Some(0),
+            ..Message::default()
+        };
+        Self(message_size_without_entries(&head, dialect) - 2 * varint_size(0))
+    }
+
+    #[inline]
+    const fn with(self, index: u64, commit: u64) -> usize {
+        self.0 + varint_size(index) + varint_size(commit)
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Encoder {
 impl Encoder {
     /// An encoder for a new connection on which `local` sends to `remote`.
     #[must_use]
-    pub const fn new(kind: StreamKind, local: MemberId, remote: MemberId, dialect: Dialect) -> Self {
+    pub fn new(kind: StreamKind, local: MemberId, remote: MemberId, dialect: Dialect) -> Self {
         match kind {
             StreamKind::Msgapp => Self::Msgapp(MsgAppV2Encoder::new(local, remote, dialect)),
             StreamKind::Message => Self::Message(dialect),
@@ -128,7 +128,7 @@ pub enum Decoder {
 impl Decoder {
     /// A decoder for a new connection on which `remote` sends to `local`.
     #[must_use]
-    pub const fn new(kind: StreamKind, local: MemberId, remote: MemberId, limits: FrameLimits) -> Self {
+    pub fn new(kind: StreamKind, local: MemberId, remote: MemberId, limits: FrameLimits) -> Self {
         match kind {
             StreamKind::Msgapp => Self::Msgapp(MsgAppV2Decoder::new(local, remote, limits)),
             StreamKind::Message => Self::Message(MessageDecoder::new(limits)),

@@ -76,17 +76,31 @@ impl<'a> Pen<'a> {
         self.array(value.to_be_bytes());
     }
 
-    /// Leaves eight bytes at the front for [`Pen::fill_in_front`].
-    #[inline]
-    pub(super) fn leave_front(&mut self) {
-        debug_assert_eq!(self.at, 0, "the front is taken");
-        self.at = size_of::<u64>();
+    /// Leaves eight bytes for [`Pen::fill_in_length`]; where they are.
+    #[inline(always)]
+    pub(super) const fn leave_length(&mut self) -> usize {
+        let at = self.at;
+        self.at += size_of::<u64>();
+        at
     }
 
-    /// Writes the integer that [`Pen::leave_front`] left out.
-    #[inline]
-    pub(super) fn fill_in_front(&mut self, value: u64) {
-        self.spare[..size_of::<u64>()].copy_from_slice(&value.to_be_bytes());
+    /// Writes the integer that [`Pen::leave_length`] left out.
+    #[inline(always)]
+    pub(super) fn fill_in_length(&mut self, at: usize, value: u64) {
+        self.spare[at..at + size_of::<u64>()].copy_from_slice(&value.to_be_bytes());
+    }
+
+    /// Bytes that can still be written.
+    #[inline(always)]
+    pub(super) const fn left(&self) -> usize {
+        self.spare.len() - self.at
+    }
+
+    /// Copies `bytes`, of which there is room for.
+    #[inline(always)]
+    pub(super) fn slice(&mut self, bytes: &[u8]) {
+        self.spare[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
     }
 
     // Always inlined, like `scalar`: through a call the pen would live in memory, which costs more

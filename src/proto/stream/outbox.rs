@@ -82,10 +82,16 @@ impl Outbox {
         self.chain.commit(bytes.len());
     }
 
+    #[inline]
     fn begin_chunk(&mut self) {
-        if self.header.is_none() && self.framing == BodyFraming::Chunked {
-            self.header = Some(self.chain.reserve(&self.pool, self.busy, CHUNK_HEADER_BYTES));
+        if self.chain.is_empty() && self.framing == BodyFraming::Chunked {
+            self.reserve_header();
         }
+    }
+
+    #[cold]
+    fn reserve_header(&mut self) {
+        self.header = Some(self.chain.reserve(&self.pool, self.busy, CHUNK_HEADER_BYTES));
     }
 }
 
@@ -101,13 +107,14 @@ impl Sink for Outbox {
         self.chain.commit(count);
     }
 
-    fn put_slice(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let spare = self.spare(1);
-            let count = spare.len().min(bytes.len());
-            spare[..count].copy_from_slice(&bytes[..count]);
-            self.chain.commit(count);
-            bytes = &bytes[count..];
+    #[inline]
+    fn put_slice(&mut self, bytes: &[u8]) {
+        let spare = self.spare(1);
+        if bytes.len() <= spare.len() {
+            spare[..bytes.len()].copy_from_slice(bytes);
+            self.chain.commit(bytes.len());
+        } else {
+            self.put_slice_in_parts(bytes);
         }
     }
 
@@ -118,6 +125,20 @@ impl Sink for Outbox {
             self.chain.push_payload(bytes.clone());
         } else {
             self.put_slice(bytes);
+        }
+    }
+}
+
+impl Outbox {
+    /// Over the end of one block, or of several.
+    #[cold]
+    fn put_slice_in_parts(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let spare = self.spare(1);
+            let count = spare.len().min(bytes.len());
+            spare[..count].copy_from_slice(&bytes[..count]);
+            self.chain.commit(count);
+            bytes = &bytes[count..];
         }
     }
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, Position};
+use super::{APP_ENTRIES, HeadBytes, LINK_HEARTBEAT, MSG_APP, Position};
 use crate::id::MemberId;
 use crate::proto::codec::decode::decode_entry;
 use crate::proto::codec::limits::{DecodeError, FrameLimits};
 use crate::proto::codec::message::LENGTH_BYTES;
-use crate::proto::codec::size::{delimited_size, message_size_without_entries};
+use crate::proto::codec::size::delimited_size;
 use crate::proto::codec::stream::push_default;
 use crate::proto::codec::{Decoded, Dialect, frame_integer};
 use crate::raftpb::{Entry, Message, MessageType};
@@ -27,6 +27,7 @@ pub struct MsgAppV2Decoder {
     remote: MemberId,
     limits: FrameLimits,
     position: Position,
+    head: HeadBytes,
     /// An AppEntries frame whose commit has not arrived yet.
     partial: Option<Partial>,
 }
@@ -51,8 +52,9 @@ struct FrameMarks {
 impl MsgAppV2Decoder {
     /// A decoder for a new connection on which `remote` sends to `local`.
     #[must_use]
-    pub const fn new(local: MemberId, remote: MemberId, limits: FrameLimits) -> Self {
-        Self { local, remote, limits, position: Position { term: 0, index: 0 }, partial: None }
+    pub fn new(local: MemberId, remote: MemberId, limits: FrameLimits) -> Self {
+        let head = HeadBytes::new(remote, local, 0, Dialect::default());
+        Self { local, remote, limits, position: Position::default(), head, partial: None }
     }
 
     /// See [`Decoder::decode`](crate::proto::codec::Decoder::decode).
@@ -145,6 +147,7 @@ impl MsgAppV2Decoder {
     ) -> Result<(), DecodeError> {
         decoded.decode_message(bytes, range, &self.limits, out)?;
         self.position = out.last().map(Position::after_message).unwrap_or_default();
+        self.head = HeadBytes::new(self.remote, self.local, self.position.term, Dialect::default());
         decoded.drop_link_heartbeat(out);
         Ok(())
     }
@@ -194,8 +197,7 @@ impl MsgAppV2Decoder {
         };
         decoded.consumed += LENGTH_BYTES;
         self.fill_message_head(message, commit);
-        decoded.message_bytes +=
-            frame.message_bytes + message_size_without_entries(message, Dialect::default());
+        decoded.message_bytes += frame.message_bytes + self.head.with(message.index(), commit);
         Ok(true)
     }
 

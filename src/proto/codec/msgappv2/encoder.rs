@@ -1,9 +1,9 @@
 //! The sending end of a `msgapp` stream.
 
-use super::{APP_ENTRIES, LINK_HEARTBEAT, MSG_APP, Position};
+use super::{APP_ENTRIES, HeadBytes, LINK_HEARTBEAT, MSG_APP, Position};
 use crate::id::MemberId;
-use crate::proto::codec::encode::{Prefix, put_entry_frame, put_message};
-use crate::proto::codec::size::{delimited_size, message_size, message_size_without_entries};
+use crate::proto::codec::encode::{Prefix, put_entry_frames, put_message};
+use crate::proto::codec::size::{message_size, message_size_without_entries};
 use crate::proto::codec::varint::Pen;
 use crate::proto::codec::{Dialect, Sink};
 use crate::raftpb::{Entry, Message, MessageType};
@@ -28,13 +28,28 @@ pub struct MsgAppV2Encoder {
     remote: MemberId,
     dialect: Dialect,
     position: Position,
+    head: HeadBytes,
 }
 
 impl MsgAppV2Encoder {
     /// An encoder for a new connection on which `local` sends to `remote`.
     #[must_use]
-    pub const fn new(local: MemberId, remote: MemberId, dialect: Dialect) -> Self {
-        Self { local, remote, dialect, position: Position { term: 0, index: 0 } }
+    pub fn new(local: MemberId, remote: MemberId, dialect: Dialect) -> Self {
+        let head = HeadBytes::new(local, remote, 0, dialect);
+        Self { local, remote, dialect, position: Position::default(), head }
+    }
+
+    /// What the message takes without its entries.
+    #[inline]
+    fn head_bytes(&self, message: &Message) -> usize {
+        match self.dialect {
+            // Only what is set is written: each message has a shape of its own.
+            Dialect::V3_7 => message_size_without_entries(message, self.dialect),
+            _ if message.context.is_some() || message.snapshot.is_some() => {
+                message_size_without_entries(message, self.dialect)
+            }
+            _ => self.head.with(message.index(), message.commit()),
+        }
     }
 
     /// Writes one frame. Returns the protobuf size of the message, whatever frame it travels in:
@@ -48,7 +63,7 @@ impl MsgAppV2Encoder {
             }
             AppFrame::AppEntries => {
                 let entries = encode_app_entries(&message.entries, message.commit(), self.dialect, sink);
-                entries + message_size_without_entries(message, self.dialect)
+                entries + self.head_bytes(message)
             }
             AppFrame::MsgApp => {
                 let size = message_size(message, self.dialect);
@@ -80,7 +95,10 @@ impl MsgAppV2Encoder {
         match frame {
             AppFrame::LinkHeartbeat => {}
             AppFrame::AppEntries => self.position = self.position.after_entries(message.entries.len()),
-            AppFrame::MsgApp => self.position = Position::after_message(message),
+            AppFrame::MsgApp => {
+                self.position = Position::after_message(message);
+                self.head = HeadBytes::new(self.local, self.remote, self.position.term, self.dialect);
+            }
         }
     }
 
@@ -112,17 +130,11 @@ fn is_implied(message: &Message) -> bool {
 /// Writes an AppEntries frame. Returns what the entries take inside of a message (each with key
 /// and length), which is not what they take in the frame.
 pub fn encode_app_entries(entries: &[Entry], commit: u64, dialect: Dialect, sink: &mut impl Sink) -> usize {
-    let mut pen = Pen::new(sink.spare(9));
-    pen.byte(APP_ENTRIES);
-    pen.frame_integer(entries.len() as u64);
-    sink.commit(9);
-    let mut size = 0;
-    for entry in entries {
-        size += delimited_size(put_entry_frame(entry, dialect, sink));
-    }
-    Pen::new(sink.spare(8)).frame_integer(commit);
-    sink.commit(8);
-    size
+    let front = |pen: &mut Pen<'_>| {
+        pen.byte(APP_ENTRIES);
+        pen.frame_integer(entries.len() as u64);
+    };
+    put_entry_frames(front, entries, commit, dialect, sink)
 }
 
 #[cfg(test)]
