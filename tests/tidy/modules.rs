@@ -25,13 +25,15 @@ pub(crate) fn dead_files(tree: &Tree) -> Vec<String> {
 fn is_root(path: &str) -> bool {
     let parts: Vec<_> = path.split('/').collect();
     let parts = parts.strip_prefix(&["perf"]).unwrap_or(&parts);
-    match parts {
-        ["src", "lib.rs" | "main.rs"] | ["build.rs"] => true,
-        ["src", "bin", _] | ["tests" | "benches" | "examples", _] => true,
-        ["tests" | "benches" | "examples", _, "main.rs"] => true,
-        ["tests", "fuzz", "fuzz_targets", _] => true,
-        _ => false,
-    }
+    matches!(
+        parts,
+        ["src", "lib.rs" | "main.rs"]
+            | ["build.rs"]
+            | ["src", "bin", _]
+            | ["tests" | "benches" | "examples", _]
+            | ["tests" | "benches" | "examples", _, "main.rs"]
+            | ["tests", "fuzz", "fuzz_targets", _]
+    )
 }
 
 /// The files that a file's `mod` lines lead to; each in both places where it may be.
