@@ -7,9 +7,11 @@
 //! ```
 
 mod block;
+mod budget;
 mod chain;
 mod pool;
 
 pub use block::Block;
+pub use budget::{NoRoom, Share};
 pub use chain::{Chain, Mark};
 pub use pool::{BLOCK_BYTES, Pool, PoolStats};

@@ -84,6 +84,7 @@ async fn connect(
     let writable = peer.endpoint.core.operation(poll.writable(true)).await;
     drop(guard);
     if shut.is_done() {
+        shut.forget();
         return Err(DialError::Timeout);
     }
     let finish = || {
@@ -98,7 +99,10 @@ async fn connect(
         stream.set_nonblocking(false)?;
         Conn::new(Rc::clone(&peer.endpoint.core), stream, address, Rc::clone(&shut))
     };
-    finish().map_err(failed)
+    finish().map_err(|error| {
+        shut.forget();
+        failed(error)
+    })
 }
 
 /// A socket that connects, and a second descriptor of it to wait with.

@@ -1,9 +1,10 @@
 //! The part of a transport and its peers that every thread sees.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use super::core::{CoreShared, LaneKey, Letter};
 use crate::config::Config;
@@ -21,7 +22,7 @@ pub(crate) struct TransportShared {
     pub(crate) own: Identity,
     pub(crate) raft: Arc<dyn Raft>,
     pub(crate) core: Arc<CoreShared>,
-    pub(crate) peers: RwLock<HashMap<MemberId, Arc<PeerShared>>>,
+    pub(crate) peers: RwLock<FxHashMap<MemberId, Arc<PeerShared>>>,
     pub(crate) stopped: AtomicBool,
     /// Where the core keeps the endpoint; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,

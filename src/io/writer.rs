@@ -199,7 +199,7 @@ impl Peer {
         if slot.machine.is_finished() || slot.shut.is_none() {
             return Poll::Ready(None);
         }
-        if let Some(chain) = slot.machine.poll_transmit(Instant::now()) {
+        if let Some(chain) = slot.machine.poll_transmit(self.endpoint.core.now()) {
             return Poll::Ready(Some(Ok(chain)));
         }
         slot.waker = Some(cx.waker().clone());
@@ -224,7 +224,7 @@ impl Peer {
             return slot.machine.unflushed_bytes() == 0;
         }
         let Some(shut) = &slot.shut else { return true };
-        let Some(mut chain) = slot.machine.poll_transmit(Instant::now()) else { return true };
+        let Some(mut chain) = slot.machine.poll_transmit(self.endpoint.core.now()) else { return true };
         slot.sent_in_turn = turn;
         match shut.send_now(&chain) {
             Ok(count) if count == chain.len() => {

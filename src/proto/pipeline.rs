@@ -80,7 +80,7 @@ impl MessageBody {
         if self.ended {
             return Err(Refusal::ReadMessage);
         }
-        self.inbox.make_room(self.inbox.body().len() + 1);
+        self.inbox.make_room(self.inbox.body().len() + 1).map_err(|_| Refusal::Busy)?;
         Ok(BodyOutcome::NeedsMore)
     }
 

@@ -1,11 +1,12 @@
 //! THE DOOR. Called from any thread, never blocks, owns no socket.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 mod send;
 
@@ -29,7 +30,7 @@ pub struct Transport {
     local_addr: Option<SocketAddr>,
 }
 
-type Peers = HashMap<MemberId, Arc<PeerShared>>;
+type Peers = FxHashMap<MemberId, Arc<PeerShared>>;
 
 impl Transport {
     /// Starts a transport on one of the cores. It listens when this returns.

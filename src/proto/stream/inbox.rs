@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::buf::{BLOCK_BYTES, Block, Pool};
+use crate::buf::{BLOCK_BYTES, Block, NoRoom, Pool, Share};
 use crate::proto::http::body::Marks;
 
 /// A body that fills at least this part of its block is sealed with it: slices then pin at most
@@ -37,6 +37,8 @@ pub(in crate::proto) struct Inbox {
     /// Which of [`BLOCK_BYTES`] the next block has.
     class: usize,
     small_reads: u8,
+    /// What a frame larger than any pooled block takes.
+    share: Share,
 }
 
 impl Inbox {
@@ -45,7 +47,7 @@ impl Inbox {
         let mut block = Self::block_for(&pool, 0, rest.len() + READ_BYTES_MIN);
         block[..rest.len()].copy_from_slice(rest);
         let marks = Marks { filled: rest.len(), ..Marks::default() };
-        Self { pool, block: Some(block), marks, class: 0, small_reads: 0 }
+        Self { pool, block: Some(block), marks, class: 0, small_reads: 0, share: Share::default() }
     }
 
     /// A pooled block of at least the class's size, or memory of its own if that is too small.
@@ -117,7 +119,8 @@ impl Inbox {
     pub(in crate::proto) fn consume(&mut self, stable: Stable, count: usize) {
         self.marks.start += count;
         if let Some(sealed) = stable.sealed {
-            self.refill(&sealed, 0);
+            // Never refused: what is left is less than what the share was given for.
+            let _ = self.refill(&sealed, 0);
         }
         if self.marks.start == self.marks.end && self.marks.raw == self.marks.filled {
             self.marks = Marks::default();
@@ -127,19 +130,23 @@ impl Inbox {
 
     /// Makes room for the next read, knowing that the next unit needs `need` bytes. Memory grows
     /// by what arrived, never by what was declared: at most to twice the bytes at hand.
-    pub(in crate::proto) fn make_room(&mut self, need: usize) {
+    ///
+    /// # Errors
+    /// If the process holds too much of unfinished frames already.
+    pub(in crate::proto) fn make_room(&mut self, need: usize) -> Result<(), NoRoom> {
         let block = self.block.as_ref().expect("not lent");
         if block.len() - self.marks.filled >= READ_BYTES_MIN {
-            return;
+            return Ok(());
         }
         let held = self.held();
         let block = self.block.take().expect("not lent");
         if held + READ_BYTES_MIN <= block.len() / 2 && block.len() == BLOCK_BYTES[self.class] {
             self.compact(block);
         } else {
-            let wanted = need.saturating_add(READ_BYTES_MIN).min(2 * held);
-            self.refill(&block, wanted.max(held + READ_BYTES_MIN));
+            let wanted = need.saturating_add(READ_BYTES_MIN).min(2 * held).max(held + READ_BYTES_MIN);
+            self.refill(&block, wanted)?;
         }
+        Ok(())
     }
 
     /// True if every byte that was read is decoded; also known while the block is lent.
@@ -161,14 +168,17 @@ impl Inbox {
     }
 
     /// Takes a new block and moves what is not decoded over from the old one.
-    fn refill(&mut self, old: &[u8], bytes: usize) {
+    fn refill(&mut self, old: &[u8], bytes: usize) -> Result<(), NoRoom> {
         let Marks { start, end, raw, filled } = self.marks;
         let body = end - start;
-        let mut block = Self::block_for(&self.pool, self.class, bytes.max(self.held() + READ_BYTES_MIN));
+        let bytes = bytes.max(self.held() + READ_BYTES_MIN);
+        self.share.resize(if bytes > READ_BYTES_MAX { bytes } else { 0 })?;
+        let mut block = Self::block_for(&self.pool, self.class, bytes);
         block[..body].copy_from_slice(&old[start..end]);
         block[body..body + filled - raw].copy_from_slice(&old[raw..filled]);
         self.block = Some(block);
         self.marks_at_front();
+        Ok(())
     }
 
     fn marks_at_front(&mut self) {
@@ -179,6 +189,7 @@ impl Inbox {
     /// An empty block of another size than wanted is exchanged.
     fn swap_class(&mut self) {
         if self.block.as_ref().is_some_and(|block| block.len() != BLOCK_BYTES[self.class]) {
+            let _ = self.share.resize(0); // giving back is never refused
             self.block = None; // goes home before the next one is taken
             self.block = Some(self.pool.take(BLOCK_BYTES[self.class]));
         }
@@ -243,7 +254,7 @@ mod tests {
         for size in [1, 100, 5_000, 50_000, 300_000, 3_000_000] {
             while arrived < size {
                 arrived += read(&mut inbox, &vec![1; (size - arrived).min(10_000)]);
-                inbox.make_room(usize::MAX);
+                inbox.make_room(usize::MAX).expect("room");
             }
             assert!(inbox.capacity() <= (2 * arrived + 10_000).max(BLOCK_BYTES[2]), "{arrived} arrived");
             assert_eq!(inbox.body().len(), arrived);

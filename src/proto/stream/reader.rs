@@ -68,6 +68,8 @@ pub enum ReadError {
     Silent,
     /// Bytes came, but too few to ever finish.
     TooSlow,
+    /// The process holds as many partial frames as it may.
+    NoRoom,
 }
 
 /// One connection's stream reader.
@@ -181,7 +183,7 @@ impl StreamReader {
             return Err(self.end_of_stream());
         }
         let need = self.decoder.next_unit(self.inbox.body()).map_err(ReadError::Frame)?;
-        self.inbox.make_room(need);
+        self.inbox.make_room(need).map_err(|_| ReadError::NoRoom)?;
         Ok(Step::Done)
     }
 
@@ -257,6 +259,7 @@ impl fmt::Display for ReadError {
             Self::Frame(error) => error.fmt(f),
             Self::Silent => f.write_str("nothing came within the read timeout"),
             Self::TooSlow => f.write_str("a frame came in at less than 1 KiB/s"),
+            Self::NoRoom => f.write_str("no room for another large frame now"),
         }
     }
 }
