@@ -158,7 +158,10 @@ async fn read_until_broken(
         let (read, block) = conn.read_spinning(block, range).await;
         now = Instant::now();
         peer.endpoint.core.note_work_at(now);
-        let Ok(count) = read else { return ReadError::UnexpectedEof };
+        let count = match read {
+            Ok(count) => count,
+            Err(error) => return ReadError::Connection(error.kind()),
+        };
         if let Err(error) = slot.with(|machine| machine.begin_read(now, block, count)) {
             return error;
         }

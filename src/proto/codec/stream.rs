@@ -174,4 +174,14 @@ impl Decoder {
             Self::Message(decoder) => decoder.ends_cleanly(rest),
         }
     }
+
+    /// True if some units of a frame were decoded and others are still to come, whether or not an
+    /// end there would be a clean one.
+    #[must_use]
+    pub const fn is_inside_frame(&self) -> bool {
+        match self {
+            Self::Msgapp(decoder) => decoder.is_inside_frame(),
+            Self::Message(_) => false,
+        }
+    }
 }

@@ -273,4 +273,77 @@ mod tests {
         assert_eq!(inbox.body(), &[5; 990]);
         assert_eq!(*inbox.parts().1, Marks { start: 0, end: 990, raw: 990, filled: 995 });
     }
+
+    #[test]
+    fn a_small_body_is_copied_and_its_block_goes_on() {
+        let pool = Pool::new();
+        let mut inbox = Inbox::new(pool.clone(), &[]);
+        inbox.class = 1;
+        inbox.swap_class();
+        read(&mut inbox, &[3; BLOCK_BYTES[1] / SEAL_PART - 1]);
+        let stable = inbox.stabilise();
+        assert!(stable.sealed.is_none());
+        let kept = stable.body.clone();
+        let all = kept.len();
+        inbox.consume(stable, all);
+        assert_eq!(pool.stats().out, [0, 1, 0], "nothing pins the block");
+        read(&mut inbox, &[4; 100]);
+        assert!(kept.iter().all(|&byte| byte == 3));
+    }
+
+    #[test]
+    fn a_sealed_block_is_pinned_by_its_slices_and_by_nothing_else() {
+        let pool = Pool::new();
+        let mut inbox = Inbox::new(pool.clone(), &[]);
+        inbox.class = 1;
+        inbox.swap_class();
+        read(&mut inbox, &[3; BLOCK_BYTES[1] / SEAL_PART]);
+        let stable = inbox.stabilise();
+        assert!(stable.sealed.is_some());
+        let slice = stable.body.slice(5..9);
+        inbox.consume(stable, BLOCK_BYTES[1] / SEAL_PART);
+        assert_eq!(pool.stats().out, [0, 2, 0]);
+        read(&mut inbox, &[4; 100]);
+        assert_eq!(slice, [3; 4][..]);
+        drop(slice);
+        assert_eq!(pool.stats().out, [0, 1, 0]);
+        drop(inbox);
+        assert_eq!(pool.stats().out_bytes(), 0);
+    }
+
+    #[test]
+    fn a_tail_at_the_end_of_its_block_is_moved_to_the_front() {
+        let pool = Pool::new();
+        let mut inbox = Inbox::new(pool, &[]);
+        inbox.class = 1;
+        inbox.swap_class();
+        read(&mut inbox, &[1; BLOCK_BYTES[1] - 1_000]);
+        inbox.marks.start = inbox.marks.end - 500; // decoded, but for a tail
+        inbox.make_room(10_000).expect("room");
+        assert_eq!((inbox.body(), inbox.capacity()), (&[1; 500][..], BLOCK_BYTES[1]));
+        assert_eq!(*inbox.parts().1, Marks { start: 0, end: 500, raw: 500, filled: 500 });
+        let (_, range) = inbox.lend();
+        assert_eq!(range, 500..BLOCK_BYTES[1]);
+    }
+
+    #[test]
+    fn there_is_always_something_to_read_into() {
+        for rest in [0, 1, 4_000, 4_096, 64 << 10, 256 << 10, 1 << 20] {
+            let mut inbox = Inbox::new(Pool::new(), &vec![1; rest]);
+            let (block, range) = inbox.lend();
+            assert!(range.len() >= READ_BYTES_MIN, "{range:?} behind {rest} bytes");
+            inbox.restore(block, 0);
+            let (_, marks) = inbox.parts();
+            (marks.end, marks.raw) = (rest, rest);
+            for need in [1, 100_000, usize::MAX] {
+                inbox.make_room(need).expect("room");
+                let (block, range) = inbox.lend();
+                assert!(range.len() >= READ_BYTES_MIN && range.len() <= READ_BYTES_MAX);
+                let count = range.len() - 1;
+                inbox.restore(block, count);
+                let (_, marks) = inbox.parts();
+                (marks.end, marks.raw) = (marks.filled, marks.filled);
+            }
+        }
+    }
 }

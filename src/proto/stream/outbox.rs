@@ -109,6 +109,9 @@ impl Sink for Outbox {
 
     #[inline]
     fn put_slice(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return; // nothing is no chunk
+        }
         let spare = self.spare(1);
         if bytes.len() <= spare.len() {
             spare[..bytes.len()].copy_from_slice(bytes);
@@ -140,5 +143,110 @@ impl Outbox {
             self.chain.commit(count);
             bytes = &bytes[count..];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buf::BLOCK_BYTES;
+
+    fn chunked() -> (Outbox, Pool) {
+        let pool = Pool::new();
+        (Outbox::new(pool.clone(), BodyFraming::Chunked), pool)
+    }
+
+    fn payload(len: usize) -> Bytes {
+        vec![0xda; len].into()
+    }
+
+    #[test]
+    fn all_that_was_gathered_is_one_chunk_that_tells_its_size() {
+        let (mut outbox, _) = chunked();
+        for size in [1, 15, 16, 4_000, 100_000] {
+            let data = payload(size);
+            outbox.put_slice(&data[..size / 2]);
+            outbox.spare(3)[..3].copy_from_slice(b"abc");
+            outbox.commit(3);
+            outbox.put_slice(&data[size / 2..]);
+            let gathered = outbox.len();
+            let wire = outbox.flush().to_vec();
+            let header = format!("{:08x}\r\n", size + 3);
+            assert_eq!(gathered, header.len() + size + 3);
+            let body = [&data[..size / 2], b"abc", &data[size / 2..]].concat();
+            assert_eq!(wire, [header.as_bytes(), &body, b"\r\n"].concat());
+            assert!(outbox.is_empty());
+        }
+    }
+
+    #[test]
+    fn large_payloads_travel_by_reference_and_small_ones_are_copied() {
+        for (len, is_shared) in [(PAYLOAD_BY_REFERENCE_MIN - 1, false), (PAYLOAD_BY_REFERENCE_MIN, true)] {
+            let (mut outbox, _) = chunked();
+            let data = payload(len);
+            // Even as the first of a chunk a payload comes behind the header.
+            outbox.put_bytes(&data);
+            outbox.put_slice(b"tail");
+            let chain = outbox.flush();
+            assert_eq!(chain.slices().any(|slice| slice.as_ptr() == data.as_ptr()), is_shared, "{len}");
+            let header = format!("{:08x}\r\n", len + 4);
+            assert_eq!(chain.to_vec(), [header.as_bytes(), &data, b"tail\r\n"].concat());
+        }
+    }
+
+    #[test]
+    fn bytes_split_over_blocks_where_a_block_ends() {
+        let (mut outbox, pool) = chunked();
+        let data: Vec<u8> = (0..200_000_u32).map(|i| i as u8).collect();
+        outbox.put_slice(&data);
+        let chain = outbox.flush();
+        assert_eq!(chain.to_vec()[CHUNK_HEADER_BYTES..][..data.len()], data);
+        assert_eq!(pool.stats().out, [1, 3, 0], "a small block first, then larger ones, each filled");
+    }
+
+    #[test]
+    fn a_busy_link_starts_with_a_large_block_and_an_idle_one_with_a_small_one() {
+        let (mut outbox, pool) = chunked();
+        for (size, next) in [(BUSY_FLUSH_BYTES, [0, 1, 0]), (10, [1, 0, 0])] {
+            outbox.put_slice(&payload(size));
+            drop(outbox.flush());
+            outbox.put_slice(b"x");
+            assert_eq!(pool.stats().out, next, "after a flush of {size} bytes");
+            drop(outbox.flush());
+        }
+        assert_eq!(pool.stats().out_bytes(), 0);
+        const { assert!(BUSY_FLUSH_BYTES < BLOCK_BYTES[0]) };
+    }
+
+    #[test]
+    fn without_framing_there_is_nothing_but_frames() {
+        let mut outbox = Outbox::new(Pool::new(), BodyFraming::UntilClose);
+        outbox.put_slice(b"frame");
+        outbox.put_bytes(&payload(PAYLOAD_BY_REFERENCE_MIN));
+        assert_eq!(outbox.len(), 5 + PAYLOAD_BY_REFERENCE_MIN);
+        outbox.end_body();
+        assert_eq!(outbox.flush().to_vec(), [b"frame", &payload(PAYLOAD_BY_REFERENCE_MIN)[..]].concat());
+        outbox.end_body();
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_last_chunk_comes_alone_or_behind_what_was_gathered() {
+        let (mut outbox, _) = chunked();
+        outbox.put_slice(b"x");
+        outbox.end_body();
+        assert_eq!(outbox.flush().to_vec(), b"00000001\r\nx\r\n0\r\n\r\n");
+        let (mut outbox, _) = chunked();
+        outbox.end_body();
+        assert_eq!(outbox.flush().to_vec(), b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn nothing_gathered_is_no_chunk() {
+        let (mut outbox, pool) = chunked();
+        outbox.put_slice(b"");
+        outbox.put_bytes(&Bytes::new());
+        assert!(outbox.is_empty() && outbox.flush().is_empty());
+        assert_eq!(pool.stats().out_bytes(), 0);
     }
 }

@@ -60,6 +60,8 @@ pub enum ReadError {
     Eof,
     /// The connection ended inside a frame or before the last chunk.
     UnexpectedEof,
+    /// The connection broke; said by the loop that reads it.
+    Connection(std::io::ErrorKind),
     /// The chunked framing is broken.
     Body(BodyError),
     /// A frame is broken or too large.
@@ -88,7 +90,8 @@ pub struct StreamReader {
     link_heartbeats: u64,
 }
 
-/// Bytes that came since `since`, while a frame is incomplete.
+/// Bytes that came since `since`, which is when the frame that is incomplete began or when the window
+/// before was full.
 #[derive(Debug)]
 struct SlowWindow {
     since: Instant,
@@ -141,8 +144,7 @@ impl StreamReader {
         out: &mut Vec<Message>,
     ) -> Result<(), ReadError> {
         self.begin_read(now, block, count)?;
-        while self.decode_step(now, out)? == Step::More {}
-        Ok(())
+        self.decode(now, out)
     }
 
     /// The first half of [`StreamReader::handle_read`]: the bytes are taken, and
@@ -151,12 +153,25 @@ impl StreamReader {
     /// # Errors
     /// The end of the connection.
     pub fn begin_read(&mut self, now: Instant, block: Block, count: usize) -> Result<(), ReadError> {
+        let begins_frame = !self.is_inside_frame();
         self.inbox.restore(block, count);
         if count == 0 {
             return Err(self.end_of_stream());
         }
         self.silent_at = now + self.read_timeout;
+        if begins_frame {
+            self.slow = SlowWindow { since: now, bytes: 0 };
+        }
         self.slow.bytes += count as u64;
+        Ok(())
+    }
+
+    /// Decodes what is there, as after a read.
+    ///
+    /// # Errors
+    /// Whatever ends the stream.
+    pub fn decode(&mut self, now: Instant, out: &mut Vec<Message>) -> Result<(), ReadError> {
+        while self.decode_step(now, out)? == Step::More {}
         Ok(())
     }
 
@@ -170,11 +185,10 @@ impl StreamReader {
             let (block, marks) = self.inbox.parts();
             self.body_state = self.body.advance(block, marks);
             if self.has_unit()? {
-                self.slow = SlowWindow { since: now, bytes: 0 };
                 self.stable = Some((self.inbox.stabilise(), 0));
             }
         }
-        if self.decode_stable(out)? {
+        if self.decode_stable(now, out)? {
             return Ok(Step::More);
         }
         // Frames in front of a broken chunk were whole and valid: they are delivered all the same.
@@ -193,21 +207,31 @@ impl StreamReader {
     }
 
     /// One step through the stable body; false when no whole unit is left in it.
-    fn decode_stable(&mut self, out: &mut Vec<Message>) -> Result<bool, ReadError> {
+    fn decode_stable(&mut self, now: Instant, out: &mut Vec<Message>) -> Result<bool, ReadError> {
         let Some((stable, at)) = &mut self.stable else { return Ok(false) };
         let rest = &stable.body[*at..];
         let need = self.decoder.next_unit(rest).map_err(ReadError::Frame)?;
         if need <= rest.len() {
             let step = stable.body.slice(*at..stable.body.len().min(*at + need.max(STEP_BYTES)));
+            let before = out.len();
             let decoded = self.decoder.decode(&step, out).map_err(ReadError::Frame)?;
-            self.link_heartbeats += decoded.link_heartbeats as u64;
             *at += decoded.consumed;
+            self.link_heartbeats += decoded.link_heartbeats as u64;
+            // A frame was completed, and the window of the next begins. A unit is not enough for
+            // that: AppEntries frames are made of as many as their sender likes.
+            if out.len() > before || decoded.link_heartbeats > 0 {
+                self.slow = SlowWindow { since: now, bytes: 0 };
+            }
             return Ok(true);
         }
         if let Some((stable, consumed)) = self.stable.take() {
             self.inbox.consume(stable, consumed);
         }
         Ok(false)
+    }
+
+    fn is_inside_frame(&self) -> bool {
+        !self.inbox.is_empty() || self.decoder.is_inside_frame()
     }
 
     /// EOF at a field boundary is a clean end, as in rafthttp; a chunked body must have ended too.
@@ -234,8 +258,7 @@ impl StreamReader {
             return Err(ReadError::Silent);
         }
         if now >= self.slow.since + SLOW_WINDOW {
-            let inside_frame = !self.inbox.is_empty() || !self.decoder.ends_cleanly(&[]);
-            if inside_frame && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
+            if self.is_inside_frame() && self.slow.bytes < SLOW_WINDOW_BYTES_MIN {
                 return Err(ReadError::TooSlow);
             }
             self.slow = SlowWindow { since: now, bytes: 0 };
@@ -255,6 +278,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Eof => f.write_str("EOF"),
             Self::UnexpectedEof => f.write_str("unexpected EOF"),
+            Self::Connection(kind) => kind.fmt(f),
             Self::Body(error) => error.fmt(f),
             Self::Frame(error) => error.fmt(f),
             Self::Silent => f.write_str("nothing came within the read timeout"),
@@ -265,3 +289,6 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::outbox::{BodyFraming, Outbox};
+use super::planted::{Bug, Planted};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
@@ -80,18 +81,20 @@ pub struct StreamWriter {
     heartbeat_at: Instant,
     connection: Option<Connection>,
     counters: WriterCounters,
+    planted: Planted,
 }
 
 #[derive(Debug)]
-struct Connection {
-    encoder: Encoder,
-    outbox: Outbox,
+pub(super) struct Connection {
+    pub(super) encoder: Encoder,
+    pub(super) outbox: Outbox,
     /// Messages in the outbox, and their protobuf bytes.
     unflushed_messages: usize,
     unflushed_bytes: u64,
     /// Messages in the chain that the kernel holds, and when it must have moved.
     in_flight: Option<InFlight>,
     drained: bool,
+    /// A link heartbeat or the end of the body waits.
     urgent: bool,
     ended: bool,
 }
@@ -107,7 +110,14 @@ impl StreamWriter {
     #[must_use]
     pub fn new(config: StreamWriterConfig, pool: Pool, now: Instant) -> Self {
         let heartbeat_at = now + config.heartbeat_interval;
-        Self { config, pool, heartbeat_at, connection: None, counters: WriterCounters::default() }
+        let (counters, planted) = (WriterCounters::default(), Planted::default());
+        Self { config, pool, heartbeat_at, connection: None, counters, planted }
+    }
+
+    /// From here on it has a bug.
+    #[cfg(feature = "test-support")]
+    pub fn plant(&mut self, bug: Bug) {
+        self.planted = Planted::new(bug);
     }
 
     /// A connection was handed over; its response head is written. The codec starts anew.
@@ -117,7 +127,7 @@ impl StreamWriter {
     /// If a connection is attached already.
     pub fn attach(&mut self, framing: BodyFraming) {
         assert!(self.connection.is_none(), "the old connection is detached first");
-        self.connection = Some(Connection {
+        let mut connection = Connection {
             encoder: Encoder::new(
                 self.config.kind,
                 self.config.local,
@@ -131,14 +141,19 @@ impl StreamWriter {
             drained: true,
             urgent: false,
             ended: false,
-        });
+        };
+        self.planted.attached(&mut connection);
+        self.connection = Some(connection);
     }
 
     /// The connection is gone. Returns how many messages were encoded but not known to be written:
     /// they are lost, and never sent again on another stream (a torn frame cannot be told apart).
     pub fn detach(&mut self) -> usize {
         let Some(connection) = self.connection.take() else { return 0 };
-        connection.unflushed_messages + connection.in_flight.map_or(0, |f| f.messages)
+        let in_flight = connection.in_flight.as_ref().map_or(0, |f| f.messages);
+        let lost = connection.unflushed_messages + in_flight;
+        self.planted.detached(connection);
+        if self.planted.is(Bug::ForgetInFlight) { lost - in_flight } else { lost }
     }
 
     /// True while a connection is attached and not ended: only then the writer is picked.
@@ -151,6 +166,12 @@ impl StreamWriter {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.connection.as_ref().is_some_and(|c| !c.ended && c.outbox.len() < ENCODED_BYTES_MAX)
+    }
+
+    /// True if a connection is attached with nothing encoded and nothing in flight.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| !c.ended && c.in_flight.is_none() && c.outbox.is_empty())
     }
 
     /// Encoded bytes, framing included, that wait for a flush.
@@ -186,7 +207,9 @@ impl StreamWriter {
         if let Some(connection) = &mut self.connection
             && !connection.ended
         {
-            connection.outbox.end_body();
+            if !self.planted.is(Bug::ForgetLastChunk) {
+                connection.outbox.end_body();
+            }
             connection.ended = true;
             connection.urgent = true;
         }
@@ -247,8 +270,13 @@ impl StreamWriter {
         }
     }
 
+    /// Not while one waits behind a write already: it says no more than that one, and a reader that
+    /// takes a byte now and then would make us gather them without bound.
     fn push_heartbeat(&mut self) {
-        let Some(connection) = self.connection.as_mut().filter(|c| !c.ended) else { return };
+        let Some(connection) = self.connection.as_mut().filter(|c| !c.ended && !c.urgent) else { return };
+        if self.planted.is(Bug::SkipHeartbeatWhenBusy) && connection.in_flight.is_some() {
+            return;
+        }
         let bytes = connection.encoder.encode_link_heartbeat(&mut connection.outbox);
         connection.unflushed_bytes += bytes as u64;
         connection.urgent = true;
@@ -289,3 +317,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,12 @@ impl MsgAppV2Decoder {
         }
     }
 
+    /// See [`Decoder::is_inside_frame`](crate::proto::codec::Decoder::is_inside_frame).
+    #[must_use]
+    pub const fn is_inside_frame(&self) -> bool {
+        self.partial.is_some()
+    }
+
     #[inline]
     fn next_unit_entry(&self, frame: &FrameMarks, front: &[u8]) -> Result<usize, DecodeError> {
         let Some(len) = frame_integer(front) else {
