@@ -35,7 +35,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn streams_survive_every_fault_of_the_wire() {
     let first = number("RAFTRING_SIM_SEED");
-    let count = number("RAFTRING_SIM_SEEDS").unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let count = number("RAFTRING_SIM_SEEDS").unwrap_or_else(|| if first.is_some() { 1 } else { SEEDS });
     let seeds = first.unwrap_or(0)..first.unwrap_or(0) + count;
     let is_full = count >= 1_000;
     let start = std::time::Instant::now();

@@ -95,6 +95,11 @@ fn dependencies_are_above_their_known_holes_and_from_one_registry() {
 }
 
 #[test]
+fn files_of_tests_are_compiled_for_tests_alone() {
+    of_each(shape::test_files);
+}
+
+#[test]
 fn scripts_can_be_executed() {
     assert_tidy(&shape::not_executable(&Tree::read()));
 }

@@ -34,6 +34,18 @@ pub(crate) fn length(file: &File) -> Vec<String> {
     ]
 }
 
+/// The other rules pass over files of tests, so nothing else may hide there.
+pub(crate) fn test_files(file: &File) -> Vec<String> {
+    if file.layer().is_none() {
+        return Vec::new();
+    }
+    let lines: Vec<_> = file.text.lines().map(str::trim).collect();
+    let declares = |line: &str| line.ends_with("mod tests;") && !line.starts_with("//");
+    let unguarded =
+        (0..lines.len()).filter(|&at| declares(lines[at]) && (at == 0 || lines[at - 1] != "#[cfg(test)]"));
+    unguarded.map(|at| file.complain(at + 1, "write `#[cfg(test)]` in the line before")).collect()
+}
+
 /// Commands of the README and of CI.
 pub(crate) fn not_executable(tree: &Tree) -> Vec<String> {
     let scripts = tree.files.iter().filter(|file| file.path.ends_with("run.sh") || file.path == ".ci/run");
@@ -59,6 +71,12 @@ mod tests {
         let text = "unsafe { f() }\n// unsafe in a comment\n#![allow(unsafe_code)]";
         assert_eq!(unsafe_files(&File::new("src/buf/x.rs", text)).len(), 2);
         assert_eq!(unsafe_files(&File::new("src/io/sys.rs", text)).len(), 0);
+    }
+
+    #[test]
+    fn tests_that_are_always_compiled_are_found() {
+        assert_eq!(test_files(&File::new("src/x.rs", "a\nmod tests;")).len(), 1);
+        assert_eq!(test_files(&File::new("src/x.rs", "#[cfg(test)]\npub(super) mod tests;")).len(), 0);
     }
 
     #[test]

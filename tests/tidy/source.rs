@@ -89,9 +89,12 @@ impl File {
         self.path.starts_with("tests/tidy/") || self.path == "clippy.toml"
     }
 
-    /// The lines of code with their numbers: no comments, and no unit tests, which stand last.
+    /// The lines of code with their numbers: no comments, and no unit tests, which stand last or in a
+    /// file `tests.rs` (see [`crate::shape::test_files`]).
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let is_test = self.layer().is_some() && self.path.ends_with("/tests.rs");
         let end = self.text.find("#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        let end = if is_test { 0 } else { end };
         let lines = self.text[..end].lines().enumerate();
         lines.map(|(at, line)| (at + 1, without_comment(line))).filter(|(_, line)| !line.trim().is_empty())
     }
