@@ -1,4 +1,53 @@
 //! etcd's peer transport, `rafthttp`, for raft servers on Linux and io_uring.
+//!
+//! A raft server gives messages to [`Transport::send`](Transport) and is given what arrives through
+//! its [`Raft`]; the bytes between the members are those of etcd.
+//!
+//! ```text
+//!   R  send(batch): pick the stream, push into its bounded lane       cores::Lane
+//!   R  wake the core, once a batch and only if it sleeps              cores::Doorbell
+//!   C  take the lane, encode into blocks, close the chunk             proto::codec, proto::stream
+//!   C  one write in flight, the next chain fills meanwhile            (io)
+//!   ================ TCP, HTTP/1.1: the reader has dialled, the writer was served ================
+//!   C' read into a block, undo the chunks in place                    proto::http
+//!   C' decode every whole frame, drop what cannot be                  proto::codec
+//!   C' Raft::process(batch), on the core                              raft::Raft
+//! ```
+//!
+//! R is a thread of the host, C the core that owns the peer, C' the same on the other side.
+//!
+#![cfg_attr(feature = "io", doc = "```no_run")]
+#![cfg_attr(not(feature = "io"), doc = "```ignore")]
+//! use std::{error::Error, sync::Arc, time::Duration};
+//! use raftring::raftpb::{Message, MessageType};
+//! use raftring::{Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, SnapshotStatus, Transport};
+//!
+//! struct Host; // your raft server
+//!
+//! impl Raft for Host {
+//!     fn process(&self, from: Origin, messages: &mut Vec<Message>) {
+//!         messages.drain(..).for_each(|message| println!("{from:?}: {message:?}")); // step your raft
+//!     }
+//!     fn is_id_removed(&self, _: MemberId) -> bool { false }
+//!     fn report_unreachable(&self, _: MemberId) {}
+//!     fn report_snapshot(&self, _: MemberId, _: SnapshotStatus) {}
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     let cores = Cores::start(&CoresConfig::default())?; // once a process, for any number of transports
+//!     let mut config = Config::new(1, 0x1000); // member 1 of cluster 1000
+//!     config.listen = Listen::Address("10.0.0.1:2380".parse()?);
+//!     let transport = Transport::start(config, &cores, Arc::new(Host))?;
+//!     transport.add_peer(2, ["http://10.0.0.2:2380"])?;
+//!     let kind = Some(MessageType::MsgHeartbeat as i32);
+//!     transport.send([Message { r#type: kind, to: Some(2), from: Some(1), ..Message::default() }]);
+//!     assert!(transport.stop().wait(Duration::from_secs(5)));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What it does and does not do, and with which limits, is in the README; how it works and why so in
+//! `ARCHITECTURE.md`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod buf;
@@ -32,3 +81,8 @@ pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 #[cfg(feature = "io")]
 pub use transport::{Sent, Transport};
+
+/// Compiles the README's quick start.
+#[cfg(all(doctest, feature = "io"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

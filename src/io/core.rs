@@ -35,6 +35,10 @@ const LOOKS_A_ROUND_MAX: usize = 8;
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
 
+/// Turns with letters in a row before everything else gets to run: a host that posts without pause
+/// must not hold up the core's tasks.
+const TURNS_IN_A_ROW_MAX: usize = 32;
+
 /// What other threads may ask of a core.
 pub(crate) enum Letter {
     /// Run this on the core.
@@ -416,7 +420,7 @@ impl Core {
 
     /// Lives as long as the core: turns, spins, parks.
     pub(super) async fn run(self: Rc<Self>) {
-        let mut letters = Vec::new();
+        let (mut letters, mut in_a_row) = (Vec::new(), 0);
         let partner = Partner::start();
         #[expect(
             clippy::disallowed_methods,
@@ -425,8 +429,13 @@ impl Core {
         let mut park = pin!(monoio::time::sleep(TICK));
         while !(self.stopping.get() && self.tasks.get() == 0) {
             if self.turn(&mut letters) {
+                in_a_row += 1;
+                if in_a_row % TURNS_IN_A_ROW_MAX == 0 {
+                    partner.pass().await;
+                }
                 continue;
             }
+            in_a_row = 0;
             self.wake_pollers();
             if self.should_spin() {
                 partner.pass().await;

@@ -417,3 +417,33 @@ fn redirects_and_other_statuses_lead_nowhere() {
         |event| refused(event) == Some(&DialRefusal::UnexpectedStatus(302)),
     );
 }
+
+#[test]
+fn a_connection_that_is_never_made_is_given_up_in_time() {
+    // A listener whose queue is full drops what else comes, as a firewall does.
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    listener.bind(&any.into()).expect("a free port");
+    listener.listen(0).expect("it listens");
+    let address = listener.local_addr().expect("bound").as_socket().expect("IPv4");
+    let fill = || TcpStream::connect_timeout(&address, MS(200));
+    let _queued: Vec<_> = std::iter::repeat_with(fill).take_while(Result::is_ok).collect();
+    let attacked = Attacked::start_with(|config| config.dial_timeout = MS(300));
+    attacked.add_attacker(&format!("http://{address}"));
+    let timed_out = |event: &Event| matches!(dial_error(event), Some(DialError::Timeout));
+    wait_until("it is given up", || attacked.one.host.saw(timed_out));
+    let began = Instant::now();
+    attacked.assert_recovers();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_name_without_an_address_is_told() {
+    let attacked = Attacked::start();
+    // A label of 64 letters cannot be a name, so nobody has to be asked.
+    attacked.add_attacker(&format!("http://{}:2380", "x".repeat(64)));
+    let unresolved = |event: &Event| matches!(dial_error(event), Some(DialError::Resolve(_)));
+    wait_until("it is told", || attacked.one.host.saw(unresolved));
+    attacked.assert_recovers();
+}

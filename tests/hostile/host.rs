@@ -179,3 +179,29 @@ fn an_observer_that_always_panics_is_not_missed() {
         assert!(member.transport().stop().wait(Duration::from_secs(5)));
     }
 }
+
+#[test]
+fn a_host_that_sends_without_pause_does_not_hold_up_the_core() {
+    let shaken = Shaken::start();
+    let address = shaken.one.local_addr().expect("it listens");
+    let floods = AtomicBool::new(true);
+    let beat = || Message { to: Some(2), from: Some(1), ..heartbeat() };
+    wait_until("it can send", || shaken.one.send([beat()]).accepted == 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while floods.load(Ordering::Relaxed) {
+                shaken.one.send((0..4).map(|_| beat()));
+            }
+        });
+        let mut slowest = Duration::ZERO;
+        for _ in 0..50 {
+            let began = std::time::Instant::now();
+            let answer = exchange(address, &Request::post().header("X-Server-From", "").body(b""));
+            assert!(answer.contains("error processing raft message"), "{answer}");
+            slowest = slowest.max(began.elapsed());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        floods.store(false, Ordering::Relaxed);
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    });
+}

@@ -5,6 +5,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod descriptors;
 mod dialled;
 mod handshake;
 mod host;

@@ -19,6 +19,6 @@ pub use outbox::BodyFraming;
 pub use planted::Bug;
 pub use reader::{ReadError, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
 pub use writer::{
-    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, StreamWriter,
+    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, Stalled, StreamWriter,
     StreamWriterConfig, WriterCounters,
 };

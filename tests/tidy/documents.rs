@@ -1,0 +1,62 @@
+//! What documents point at.
+
+use crate::source::{File, Tree, root};
+
+/// Links to files, and paths in backticks below folders of ours, that lead nowhere.
+pub(crate) fn dead_links(tree: &Tree, file: &File) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (at, line) in file.text.lines().enumerate() {
+        for target in targets(line) {
+            if !exists(tree, &file.path, &target) {
+                complaints.push(file.complain(at + 1, format!("`{target}` is not there: mend or drop it")));
+            }
+        }
+    }
+    complaints
+}
+
+/// Links `](target)`, and code that is one path of ours.
+fn targets(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let path = link.split('#').next().unwrap_or_default();
+        if !path.is_empty() && !path.contains("://") {
+            found.push(path.to_owned());
+        }
+    }
+    for code in line.split('`').skip(1).step_by(2) {
+        let path = code.split(' ').next().unwrap_or_default();
+        let ours = ["src/", "tests/", "perf/", "benches/", "examples/", ".ci/"];
+        let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+        // What git ignores is made by commands.
+        if is_plain && ours.iter().any(|folder| path.starts_with(folder)) && !path.starts_with("perf/results")
+        {
+            found.push(path.to_owned());
+        }
+    }
+    found
+}
+
+fn exists(tree: &Tree, document: &str, target: &str) -> bool {
+    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let target = target.trim_end_matches('/');
+    let listed =
+        |path: &str| tree.files.iter().any(|f| f.path == path || f.path.starts_with(&format!("{path}/")));
+    let candidates = [target.to_owned(), format!("{folder}/{target}")];
+    candidates.iter().any(|path| listed(path) || root().join(path).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_found() {
+        let tree = Tree { files: vec![File::new("src/io/core.rs", "")] };
+        let count = |text| dead_links(&tree, &File::new("README.md", text)).len();
+        assert_eq!(count("see `src/io/core.rs`, `src/io/` and [it](src/io/core.rs#x)"), 0);
+        assert_eq!(count("see `src/io/gone.rs`"), 1);
+        assert_eq!(count("see [it](GONE.md)"), 1);
+        assert_eq!(count("see [it](https://example.org/x) and `let a = b/c`"), 0);
+    }
+}
