@@ -87,7 +87,10 @@ fuzz() {
     local file target
     for file in tests/fuzz/fuzz_targets/*.rs; do
         target=$(basename "$file" .rs)
-        step "fuzz $target" cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" -- \
+        # What is found goes beside the build; the committed corpus is where it starts from.
+        mkdir -p "target/fuzz-corpus/$target"
+        step "fuzz $target" cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" \
+            "target/fuzz-corpus/$target" "tests/fuzz/corpus/$target" -- \
             -max_total_time="$seconds" -verbosity=0 -print_final_stats=1
     done
 }
