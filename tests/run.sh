@@ -87,7 +87,10 @@ fuzz() {
     local file target
     for file in tests/fuzz/fuzz_targets/*.rs; do
         target=$(basename "$file" .rs)
-        step "fuzz $target" cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" -- \
+        # What it finds goes into the first folder; the committed corpus is only read.
+        mkdir -p "target/fuzz/$target"
+        step "fuzz $target" cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" \
+            "target/fuzz/$target" "tests/fuzz/corpus/$target" -- \
             -max_total_time="$seconds" -verbosity=0 -print_final_stats=1
     done
 }
