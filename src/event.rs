@@ -30,6 +30,8 @@ pub enum DropReason {
     StreamLost,
     /// The peer is cut off on purpose.
     Paused,
+    /// Larger than a frame may be: every receiver would close the stream over it.
+    TooLarge,
     /// `to` is neither a peer nor a remote.
     UnknownPeer,
     /// The transport or the peer was stopped.

@@ -107,6 +107,9 @@ component clippy clippy &&
     step "lints" cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 step "protocol without a runtime" cargo check --no-default-features --locked
+# Debug builds simulate 1,000 seeds with their assertions on, optimised ones 10,000.
+step "simulator, all seeds" cargo test --release --no-default-features --features test-support --locked \
+    --test sim -- --nocapture
 step "tests" cargo test --workspace --all-features --locked --no-fail-fast
 step "benchmarks, briefly" cargo test --workspace --all-features --locked --bench '*'
 if command -v cargo-deny >/dev/null; then

@@ -35,8 +35,9 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn streams_survive_every_fault_of_the_wire() {
     let first = number("RAFTRING_SIM_SEED");
-    let count = number("RAFTRING_SIM_SEEDS").unwrap_or_else(|| if first.is_some() { 1 } else { SEEDS });
-    let seeds = first.unwrap_or(0)..first.unwrap_or(0) + count;
+    let count = number("RAFTRING_SIM_SEEDS").unwrap_or_else(|| first.map_or(SEEDS, |_| 1));
+    let first = first.unwrap_or(0);
+    let seeds = first..first + count;
     let is_full = count >= 1_000;
     let start = std::time::Instant::now();
     let tally = run_many(seeds, None).unwrap_or_else(|failure| panic!("{failure}"));

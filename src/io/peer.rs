@@ -229,6 +229,7 @@ impl Peer {
             DropReason::LaneFull(Refused::Bytes),
             DropReason::NoStream,
             DropReason::Paused,
+            DropReason::TooLarge,
         ];
         for (count, reason) in self.shared.dropped.iter().zip(REASONS) {
             self.report_lost(count.swap(0, Ordering::Relaxed), reason);

@@ -54,8 +54,8 @@ pub(crate) struct PeerShared {
     active_since: AtomicU64,
 }
 
-/// Reasons for which a sender drops: lane full by messages, by bytes, no stream, paused.
-pub(crate) const DROPPED: usize = 4;
+/// Reasons for which a sender drops: lane full by messages, by bytes, no stream, paused, too large.
+pub(crate) const DROPPED: usize = 5;
 
 impl PeerShared {
     pub(crate) fn new(id: MemberId, core: Arc<CoreShared>, limits: LaneLimits) -> Self {

@@ -27,6 +27,13 @@ const LANE_MESSAGES: usize = 0;
 const LANE_BYTES: usize = 1;
 const NO_STREAM: usize = 2;
 const PAUSED: usize = 3;
+const TOO_LARGE: usize = 4;
+
+/// What an entry takes in a frame beside its data, at most: two lengths, a key, three scalars.
+const ENTRY_OVERHEAD_MAX: usize = 64;
+
+/// What everything else of a message takes, at most.
+const HEAD_OVERHEAD_MAX: usize = 1 << 10;
 
 impl Transport {
     /// Sends messages in order; never blocks. `to` = 0 is skipped, as in rafthttp.
@@ -73,6 +80,7 @@ struct Target {
     shared: Arc<PeerShared>,
     /// The peer itself, on its own core.
     local: Option<std::rc::Rc<Peer>>,
+    frame_bytes_max: usize,
     /// Lanes that were pushed to.
     touched: [bool; 2],
 }
@@ -112,7 +120,8 @@ impl<'a> Sender<'a> {
         let shared = Arc::clone(self.transport.peers().get(&to)?);
         let slot = shared.slot.load(Ordering::Acquire);
         let local = self.here.as_ref().and_then(|core| Peer::on(core, slot, &shared));
-        Some(Target { shared, local, touched: [false; 2] })
+        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
+        Some(Target { shared, local, frame_bytes_max, touched: [false; 2] })
     }
 
     fn unknown(&mut self, to: MemberId) {
@@ -156,6 +165,10 @@ impl Target {
     fn lane(&self, message: &Message) -> Result<usize, usize> {
         if self.shared.paused.load(Ordering::Relaxed) {
             return Err(PAUSED);
+        }
+        let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
+        if frame > self.frame_bytes_max {
+            return Err(TOO_LARGE);
         }
         let working = Working { msgapp: self.shared.is_up(0), message: self.shared.is_up(1) };
         match route::pick(message.r#type(), working) {

@@ -33,10 +33,12 @@ enum Answer {
 
 impl World {
     pub(super) fn dial_at(&mut self, slot: Slot, at: Duration) {
+        // One of all the world: a restarted node has a new `Incoming`, and old plans are still queued.
+        self.tickets += 1;
+        let ticket = self.tickets;
         let incoming = self.incoming(slot);
-        incoming.ticket += 1;
+        incoming.ticket = ticket;
         incoming.state = Reading::Waiting;
-        let ticket = incoming.ticket;
         self.at(at, Event::Dial(slot, ticket));
     }
 

@@ -357,6 +357,19 @@ fn an_idle_stream_is_not_slow() {
 }
 
 #[test]
+fn small_frames_that_come_slowly_are_not_one_slow_frame() {
+    let start = Instant::now();
+    for kind in StreamKind::ALL {
+        let many: Vec<_> = (0..100).map(|i| append(10 + i, &[50])).collect();
+        let wire = frames(kind, &many).concat();
+        let mut reader = reader(kind, Framing::UntilClose, b"", start);
+        // Pieces of about a frame, so that most reads end inside of one.
+        let took = drip(&mut reader, start, &wire, 71, 900 * MS).expect("each frame is whole in time");
+        assert!(took > 2 * SLOW_WINDOW);
+    }
+}
+
+#[test]
 fn the_window_begins_with_the_frame_and_not_with_the_quiet_before_it() {
     let start = Instant::now();
     let config = StreamReaderConfig {
