@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
@@ -24,6 +24,9 @@ pub(super) struct Conn {
     core: Rc<Core>,
     shut: Rc<Shut>,
     pieces: Pieces,
+    /// When bytes last came: a socket that has been silent for longer than its core spins is left
+    /// to the ring.
+    read_at: Instant,
     pub(super) remote: SocketAddr,
 }
 
@@ -87,7 +90,7 @@ impl Conn {
     ) -> io::Result<Self> {
         set_options(&stream)?;
         let stream = TcpStream::from_std(stream)?;
-        Ok(Self { stream, core, shut, pieces: Pieces::default(), remote })
+        Ok(Self { stream, core, shut, pieces: Pieces::default(), read_at: Instant::now(), remote })
     }
 
     pub(super) fn shut(&self) -> Rc<Shut> {
@@ -109,16 +112,23 @@ impl Conn {
         range: Range<usize>,
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
-        while let Some(round) = core.next_round() {
+        while let Some(round) = core.next_round(self.read_at) {
             for _ in 0..core.looks_a_round() {
                 match self.shut.receive_now(&mut block[range.clone()]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return (result, block),
+                    result => {
+                        self.read_at = Instant::now();
+                        core.note_work_at(self.read_at);
+                        return (result, block);
+                    }
                 }
             }
             round.await;
         }
-        self.read(block, range).await
+        let result = self.read(block, range).await;
+        self.read_at = Instant::now();
+        core.note_work_at(self.read_at);
+        result
     }
 
     /// One write of as much of the chain as the kernel takes.

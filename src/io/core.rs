@@ -384,10 +384,12 @@ impl Core {
         self.turns.get()
     }
 
-    /// Waits for the next round of a spinning core; `None` if it does not spin, or if as many
-    /// sockets are polled already as a round should look at.
-    pub(super) fn next_round(&self) -> Option<impl Future<Output = ()> + '_> {
-        if self.pollers.borrow().len() >= POLLERS_MAX || !self.should_spin() {
+    /// Waits for the next round of a spinning core; `None` if it does not spin, if this socket has
+    /// been silent since before it would have begun to, or if as many sockets are polled already as
+    /// a round should look at.
+    pub(super) fn next_round(&self, last_read: Instant) -> Option<impl Future<Output = ()> + '_> {
+        let silent_for = self.now().saturating_duration_since(last_read);
+        if self.spin.is_zero() || silent_for >= self.spin || self.pollers.borrow().len() >= POLLERS_MAX {
             return None;
         }
         // The spinner may be asleep still.

@@ -156,8 +156,7 @@ async fn read_until_broken(
         }
         let (block, range) = slot.with(StreamReader::lend);
         let (read, block) = conn.read_spinning(block, range).await;
-        now = Instant::now();
-        peer.endpoint.core.note_work_at(now);
+        now = peer.endpoint.core.now();
         let count = match read {
             Ok(count) => count,
             Err(error) => return ReadError::Connection(error.kind()),
