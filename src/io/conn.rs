@@ -27,6 +27,8 @@ pub(super) struct Conn {
     /// When bytes last came: a socket that has been silent for longer than its core spins is left
     /// to the ring.
     read_at: Instant,
+    /// How many came.
+    read_bytes: usize,
     pub(super) remote: SocketAddr,
 }
 
@@ -73,6 +75,13 @@ impl Shut {
         }
     }
 
+    /// See [`sys::delay_acks`].
+    fn delay_acks(&self) {
+        if let Some(fd) = self.fd.get() {
+            sys::delay_acks(fd);
+        }
+    }
+
     /// True if it was shut down by us.
     pub(super) fn is_done(&self) -> bool {
         self.done.get()
@@ -90,7 +99,15 @@ impl Conn {
     ) -> io::Result<Self> {
         set_options(&stream)?;
         let stream = TcpStream::from_std(stream)?;
-        Ok(Self { stream, core, shut, pieces: Pieces::default(), read_at: Instant::now(), remote })
+        Ok(Self {
+            stream,
+            core,
+            shut,
+            pieces: Pieces::default(),
+            read_at: Instant::now(),
+            read_bytes: 0,
+            remote,
+        })
     }
 
     pub(super) fn shut(&self) -> Rc<Shut> {
@@ -112,22 +129,26 @@ impl Conn {
         range: Range<usize>,
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
+        if self.read_bytes < SMALL_READ_BYTES {
+            self.shut.delay_acks();
+        }
         while let Some(round) = core.next_round(self.read_at) {
             for _ in 0..core.looks_a_round() {
                 match self.shut.receive_now(&mut block[range.clone()]) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => {
-                        self.read_at = Instant::now();
-                        core.note_work_at(self.read_at);
-                        return (result, block);
-                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(),
+                    result => return (self.note_read(result), block),
                 }
             }
             round.await;
         }
-        let result = self.read(block, range).await;
+        let (result, block) = self.read(block, range).await;
+        (self.note_read(result), block)
+    }
+
+    fn note_read(&mut self, result: io::Result<usize>) -> io::Result<usize> {
         self.read_at = Instant::now();
-        core.note_work_at(self.read_at);
+        self.read_bytes = *result.as_ref().unwrap_or(&0);
+        self.core.note_work_at(self.read_at);
         result
     }
 
@@ -169,6 +190,18 @@ impl Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         self.shut.forget();
+    }
+}
+
+/// After a read of less than this the link carries single messages, each of which would be
+/// acknowledged by a packet of its own; larger reads are acknowledged seldom anyway.
+const SMALL_READ_BYTES: usize = 4 << 10;
+
+/// Between two looks at an empty socket: each takes the socket's lock for a moment, and the sender
+/// on the other core needs that to deliver.
+fn pause() {
+    for _ in 0..4 {
+        std::hint::spin_loop();
     }
 }
 

@@ -62,6 +62,18 @@ pub(super) fn probe_ring() -> io::Result<()> {
     ring.submit_and_wait(1).map(drop)
 }
 
+/// Lets the kernel delay the acknowledgements of what was read.
+///
+/// A stream flows one way, so nothing goes back that they could ride on, and by itself the kernel
+/// answers every read of a small message with a packet of its own, which costs both ends as much as
+/// the message did. It falls back to that whenever its timer (40 ms) has run out, so this is said
+/// anew before each wait; a failure only means more packets.
+pub(super) fn delay_acks(fd: RawFd) {
+    // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let _ = SockRef::from(&fd).set_tcp_quickack(false);
+}
+
 /// Ignores SIGPIPE if its disposition is still the default, which would kill the process when a
 /// `writev` meets a reset socket. Rust programs ignore it from the start; hosts in C and Go that
 /// link us may not. A handler of the host's own stays.
