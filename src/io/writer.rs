@@ -30,7 +30,7 @@ const REPLACE_PENALTY: Duration = Duration::from_secs(30);
 /// Within one turn a link that has sent is not idle: what follows gathers to a write of this size
 /// before it leaves, so that a host that sends in many small batches does not pay a system call
 /// for each, and the receiver still begins while the rest is being encoded.
-const DIRECT_SEND_BYTES: usize = 48 << 10;
+const DIRECT_SEND_BYTES: usize = 32 << 10;
 
 /// How often a stream was replaced lately.
 #[derive(Debug, Default)]
