@@ -29,6 +29,7 @@ pub(super) struct Conn {
     read_at: Instant,
     /// How many came.
     read_bytes: usize,
+    delay_acks_at: Instant,
     pub(super) remote: SocketAddr,
 }
 
@@ -98,14 +99,16 @@ impl Conn {
         shut: Rc<Shut>,
     ) -> io::Result<Self> {
         set_options(&stream)?;
+        let now = Instant::now();
         let stream = TcpStream::from_std(stream)?;
         Ok(Self {
             stream,
             core,
             shut,
             pieces: Pieces::default(),
-            read_at: Instant::now(),
+            read_at: now,
             read_bytes: 0,
+            delay_acks_at: now,
             remote,
         })
     }
@@ -129,20 +132,29 @@ impl Conn {
         range: Range<usize>,
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
-        if self.read_bytes < SMALL_READ_BYTES {
-            self.shut.delay_acks();
-        }
+        self.delay_acks();
+        // One of several does not look again at once: the others go first.
+        let mut looks = if core.polls_one_socket() { LOOKS_A_ROUND_MAX } else { 0 };
         while let Some(round) = core.next_round(self.read_at) {
-            for _ in 0..core.looks_a_round() {
+            for _ in 0..looks {
                 match self.shut.receive_now(&mut block[range.clone()]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(),
                     result => return (self.note_read(result), block),
                 }
             }
             round.await;
+            looks = if core.polls_one_socket() { LOOKS_A_ROUND_MAX } else { 1 };
         }
         let (result, block) = self.read(block, range).await;
         (self.note_read(result), block)
+    }
+
+    fn delay_acks(&mut self) {
+        let now = self.core.now();
+        if self.read_bytes < SMALL_READ_BYTES && now >= self.delay_acks_at {
+            self.delay_acks_at = now + DELAY_ACKS_INTERVAL;
+            self.shut.delay_acks();
+        }
     }
 
     fn note_read(&mut self, result: io::Result<usize>) -> io::Result<usize> {
@@ -196,6 +208,13 @@ impl Drop for Conn {
 /// After a read of less than this the link carries single messages, each of which would be
 /// acknowledged by a packet of its own; larger reads are acknowledged seldom anyway.
 const SMALL_READ_BYTES: usize = 4 << 10;
+
+/// The kernel forgets it when a delayed acknowledgement's timer runs out, which is after 40 ms.
+const DELAY_ACKS_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks at a lone socket in one round: under two microseconds, which is what everything else then
+/// waits at most. A round costs as much as several looks.
+const LOOKS_A_ROUND_MAX: usize = 8;
 
 /// Between two looks at an empty socket: each takes the socket's lock for a moment, and the sender
 /// on the other core needs that to deliver.

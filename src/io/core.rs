@@ -28,10 +28,6 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 /// ring, which a round looks at as well.
 const POLLERS_MAX: usize = 4;
 
-/// Looks at a lone socket in one round: under two microseconds, which is what everything else then
-/// waits at most.
-const LOOKS_A_ROUND_MAX: usize = 8;
-
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
 
@@ -405,10 +401,9 @@ impl Core {
         }))
     }
 
-    /// How often a poller looks at its socket before it lets the others go on: a lone one does
-    /// hardly anything else, for a round costs as much as several looks.
-    pub(super) fn looks_a_round(&self) -> usize {
-        if self.polled.get() <= 1 { LOOKS_A_ROUND_MAX } else { 1 }
+    /// True if no more than one socket was polled in the last round.
+    pub(super) fn polls_one_socket(&self) -> bool {
+        self.polled.get() <= 1
     }
 
     /// Lets those who poll a socket look at it.
