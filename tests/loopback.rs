@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
@@ -106,4 +106,27 @@ fn a_peer_that_comes_back_is_found_again() {
         pair.two.host.next(Duration::from_millis(20)).is_some_and(|got| got.origin.via == Via::Msgapp)
     });
     let _: &Host = &pair.one.host;
+}
+
+#[test]
+fn what_one_direct_send_leaves_in_the_lane_does_not_wait_for_a_tick() {
+    let pair = Pair::start();
+    // Three times what is encoded in one go, in a burst that the socket takes at once.
+    let bulk = vec![7_u8; 256 << 10];
+    let began = Instant::now();
+    for round in 0..20 {
+        let batch: Vec<_> = (0..12)
+            .map(|n| {
+                let mut message = app(round * 12 + n + 1, 1);
+                message.entries[0].data = Some(bulk.clone().into());
+                message
+            })
+            .collect();
+        assert_eq!(pair.one.transport().send(batch).dropped, 0);
+        for _ in 0..12 {
+            pair.two.host.next(Duration::from_secs(5)).expect("it arrives");
+        }
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }

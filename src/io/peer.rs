@@ -48,7 +48,7 @@ pub(crate) struct Peer {
 pub(super) struct WriterSlot {
     pub(super) machine: StreamWriter,
     /// Taken from the lane and not yet encoded; still counted there.
-    queue: VecDeque<Message>,
+    pub(super) queue: VecDeque<Message>,
     pub(super) waker: Option<Waker>,
     pub(super) shut: Option<Rc<Shut>>,
     /// Tells one connection from the next: a task that finds another number has been replaced.
