@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{MemberId, Via};
+use raftring::{MemberId, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -129,4 +129,15 @@ fn what_one_direct_send_leaves_in_the_lane_does_not_wait_for_a_tick() {
     }
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_second_stop_or_removal_ends_no_sooner_than_the_first() {
+    let pair = Pair::start();
+    for end in [|t: &Transport| t.remove_peer(2), |t: &Transport| t.stop()] {
+        let one = pair.one.transport();
+        let (first, second) = (end(one), end(one));
+        assert!(second.wait(Duration::from_secs(5)));
+        assert!(first.is_complete());
+    }
 }
