@@ -141,3 +141,27 @@ fn a_second_stop_or_removal_ends_no_sooner_than_the_first() {
         assert!(first.is_complete());
     }
 }
+
+#[test]
+fn a_member_that_two_threads_add_and_remove_at_once_is_not_left_running() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let rest = pair.cores.stats(0).expect("core 0").tasks;
+    let until = Instant::now() + Duration::from_millis(500);
+    let again = || Instant::now() < until;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while again() {
+                one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+            }
+        });
+        scope.spawn(|| {
+            while again() {
+                drop(one.remove_peer(9));
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+    });
+    assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
+    wait_until("its tasks have ended", || pair.cores.stats(0).expect("core 0").tasks <= rest);
+}
