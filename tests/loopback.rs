@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{MemberId, Transport, Via};
+use raftring::{Event, MemberId, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -164,4 +164,40 @@ fn a_member_that_two_threads_add_and_remove_at_once_is_not_left_running() {
     });
     assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
     wait_until("its tasks have ended", || pair.cores.stats(0).expect("core 0").tasks <= rest);
+}
+
+fn told_dropped(host: &Host, peer: u64) -> usize {
+    let events = host.events.lock().expect("no panic");
+    let of = |event: &Event| match event {
+        Event::Dropped { peer: to, messages, .. } if to.0 == peer => *messages,
+        _ => 0,
+    };
+    events.iter().map(of).sum()
+}
+
+#[test]
+fn what_is_sent_while_the_peer_is_removed_is_told() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let remove_in_between = |index| {
+        if index == 2 {
+            assert!(one.remove_peer(2).wait(Duration::from_secs(5)));
+        }
+        app(index, 1)
+    };
+    let sent = one.send((1..=3).map(remove_in_between));
+    assert_eq!((sent.accepted, sent.dropped), (1, 2));
+    wait_until("it is told", || told_dropped(&pair.one.host, 2) == 3);
+}
+
+#[test]
+fn what_is_sent_to_a_peer_that_is_removed_before_its_core_knows_it_is_told() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let busy = || async { std::thread::sleep(Duration::from_millis(50)) };
+    pair.cores.spawn(0, busy).expect("core 0");
+    one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+    assert_eq!(one.send([Message { to: Some(9), ..app(1, 1) }]).dropped, 1);
+    assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
+    wait_until("it is told", || told_dropped(&pair.one.host, 9) == 1);
 }

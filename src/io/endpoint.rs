@@ -143,6 +143,7 @@ impl Endpoint {
 
     pub(crate) fn add_peer(self: &Rc<Self>, shared: Arc<PeerShared>, urls: PeerUrls) {
         if self.stopping.get() || shared.stopped.load(Ordering::Acquire) {
+            self.core.guard(|| self.shared.tell_last(&shared));
             return;
         }
         let id = shared.id;
