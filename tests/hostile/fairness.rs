@@ -90,7 +90,7 @@ fn a_stream_that_is_never_empty_does_not_hold_up_its_core() {
         assert!(tasks > 0, "no answer for {slowest:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(slowest < Duration::from_millis(200), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     assert!(transport.stop().wait(Duration::from_secs(5)));
 }
 
