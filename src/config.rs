@@ -74,6 +74,12 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// No timeout may be longer: a peer that is dead for an hour is dead.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
+/// Dials per second: no pause may be longer than the longest timeout, or too long for a clock.
+const DIAL_FREQUENCY_MIN: f64 = 0.001;
+
+/// More than that is an attack.
+const DIAL_FREQUENCY_MAX: f64 = 1_000.0;
+
 /// A frame must hold what raft sends as one message at least: an entry and its message.
 const FRAME_BYTES_MIN: usize = 64 << 10;
 
@@ -143,8 +149,8 @@ impl Config {
 
     fn validate_bounds(&self) -> Result<(), ConfigError> {
         let wrong = |setting, advice: &str| Err(ConfigError { setting, advice: advice.to_owned() });
-        if !(self.dial_frequency > 0.0 && self.dial_frequency <= 1_000.0) {
-            return wrong("dial_frequency", "give dials per second, above 0 and up to 1,000; etcd uses 10");
+        if !(DIAL_FREQUENCY_MIN..=DIAL_FREQUENCY_MAX).contains(&self.dial_frequency) {
+            return wrong("dial_frequency", "give dials per second, from 0.001 to 1,000; etcd uses 10");
         }
         if self.lane_messages_max == 0 || self.lane_messages_max > 1 << 20 {
             return wrong("lane_messages_max", "give 1 to 1,048,576 messages; etcd uses 4,096");
@@ -217,6 +223,7 @@ mod tests {
         assert_eq!(refused(|c| c.heartbeat_interval = Duration::from_secs(4)), "heartbeat_interval");
         assert_eq!(refused(|c| c.dial_frequency = -1.0), "dial_frequency");
         assert_eq!(refused(|c| c.dial_frequency = f64::NAN), "dial_frequency");
+        assert_eq!(refused(|c| c.dial_frequency = 1e-30), "dial_frequency");
         assert_eq!(refused(|c| c.lane_messages_max = 0), "lane_messages_max");
         assert_eq!(refused(|c| c.lane_bytes_max = 1), "lane_bytes_max");
         assert_eq!(refused(|c| c.handshakes_max = 0), "handshakes_max");

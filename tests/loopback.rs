@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{MemberId, Via};
+use raftring::{Event, MemberId, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -106,4 +106,98 @@ fn a_peer_that_comes_back_is_found_again() {
         pair.two.host.next(Duration::from_millis(20)).is_some_and(|got| got.origin.via == Via::Msgapp)
     });
     let _: &Host = &pair.one.host;
+}
+
+#[test]
+fn what_one_direct_send_leaves_in_the_lane_does_not_wait_for_a_tick() {
+    let pair = Pair::start();
+    // Three times what is encoded in one go, in a burst that the socket takes at once.
+    let bulk = vec![7_u8; 256 << 10];
+    let began = Instant::now();
+    for round in 0..20 {
+        let batch: Vec<_> = (0..12)
+            .map(|n| {
+                let mut message = app(round * 12 + n + 1, 1);
+                message.entries[0].data = Some(bulk.clone().into());
+                message
+            })
+            .collect();
+        assert_eq!(pair.one.transport().send(batch).dropped, 0);
+        for _ in 0..12 {
+            pair.two.host.next(Duration::from_secs(5)).expect("it arrives");
+        }
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_second_stop_or_removal_ends_no_sooner_than_the_first() {
+    let pair = Pair::start();
+    for end in [|t: &Transport| t.remove_peer(2), |t: &Transport| t.stop()] {
+        let one = pair.one.transport();
+        let (first, second) = (end(one), end(one));
+        assert!(second.wait(Duration::from_secs(5)));
+        assert!(first.is_complete());
+    }
+}
+
+#[test]
+fn a_member_that_two_threads_add_and_remove_at_once_is_not_left_running() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let rest = pair.cores.stats(0).expect("core 0").tasks;
+    let until = Instant::now() + Duration::from_millis(500);
+    let again = || Instant::now() < until;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while again() {
+                one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+            }
+        });
+        scope.spawn(|| {
+            while again() {
+                drop(one.remove_peer(9));
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+    });
+    assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
+    wait_until("its tasks have ended", || pair.cores.stats(0).expect("core 0").tasks <= rest);
+}
+
+fn told_dropped(host: &Host, peer: u64) -> usize {
+    let events = host.events.lock().expect("no panic");
+    let of = |event: &Event| match event {
+        Event::Dropped { peer: to, messages, .. } if to.0 == peer => *messages,
+        _ => 0,
+    };
+    events.iter().map(of).sum()
+}
+
+#[test]
+fn what_is_sent_while_the_peer_is_removed_is_told() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let remove_in_between = |index| {
+        if index == 2 {
+            assert!(one.remove_peer(2).wait(Duration::from_secs(5)));
+        }
+        app(index, 1)
+    };
+    let sent = one.send((1..=3).map(remove_in_between));
+    assert_eq!((sent.accepted, sent.dropped), (1, 2));
+    wait_until("it is told", || told_dropped(&pair.one.host, 2) == 3);
+}
+
+#[test]
+fn what_is_sent_to_a_peer_that_is_removed_before_its_core_knows_it_is_told() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    let busy = || async { std::thread::sleep(Duration::from_millis(50)) };
+    pair.cores.spawn(0, busy).expect("core 0");
+    one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+    assert_eq!(one.send([Message { to: Some(9), ..app(1, 1) }]).dropped, 1);
+    assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
+    wait_until("it is told", || told_dropped(&pair.one.host, 9) == 1);
 }

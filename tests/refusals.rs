@@ -63,7 +63,7 @@ fn settings_that_are_out_of_range_are_refused_with_the_range() {
         &["heartbeat_interval", "half of read_timeout"],
     );
     for frequency in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert_says(&refused(|c| c.dial_frequency = frequency), &["dial_frequency", "above 0"]);
+        assert_says(&refused(|c| c.dial_frequency = frequency), &["dial_frequency", "0.001 to 1,000"]);
     }
     assert_says(&refused(|c| c.lane_messages_max = usize::MAX), &["lane_messages_max", "4,096"]);
     assert_says(&refused(|c| c.lane_bytes_max = 0), &["lane_bytes_max", "at least 1,024"]);

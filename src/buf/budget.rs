@@ -64,7 +64,11 @@ impl Share {
             return if self.large_frame { Ok(()) } else { Err(NoRoom) };
         }
         if bytes > self.bytes {
-            PROCESS.take(bytes - self.bytes)?;
+            match PROCESS.take(bytes - self.bytes) {
+                // Less than it has is never refused: it stays in the one place for a while.
+                Err(NoRoom) if self.large_frame => return Ok(()),
+                taken => taken?,
+            }
         } else {
             PROCESS.give_back(self.bytes - bytes);
         }
@@ -102,6 +106,10 @@ mod tests {
         assert_eq!(shares[0].resize(400 << 20), Ok(()), "the one large frame");
         assert_eq!(shares[1].resize(100 << 20), Err(NoRoom), "a second one");
         assert_eq!(late.resize(1), Ok(()), "the large one counts apart");
+        for share in [&mut shares[1], &mut late] {
+            assert_eq!(share.resize(CONNECTION_BYTES_MAX), Ok(()), "until nothing is left");
+        }
+        assert_eq!(shares[0].resize(CONNECTION_BYTES_MAX), Ok(()), "less than it had is never refused");
         drop(shares);
         assert_eq!(late.resize(CONNECTION_BYTES_MAX + 1), Ok(()));
         drop(late);

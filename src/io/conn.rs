@@ -30,7 +30,14 @@ pub(super) struct Conn {
     /// How many came.
     read_bytes: usize,
     delay_acks_at: Instant,
+    run: Run,
     pub(super) remote: SocketAddr,
+}
+
+/// Reads in a row that found their bytes at once: nothing else of the core ran in between.
+struct Run {
+    since: Instant,
+    bytes: usize,
 }
 
 /// The way to end a connection from outside of its task: rule N3.
@@ -109,6 +116,7 @@ impl Conn {
             read_at: now,
             read_bytes: 0,
             delay_acks_at: now,
+            run: Run { since: now, bytes: 0 },
             remote,
         })
     }
@@ -133,8 +141,9 @@ impl Conn {
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
         self.delay_acks();
-        // One of several does not look again at once: the others go first.
-        let mut looks = if core.polls_one_socket() { LOOKS_A_ROUND_MAX } else { 0 };
+        // One of several does not look again at once: the others go first. Nor does one that has had
+        // its share: a socket that is never empty would keep the core from its turn for ever.
+        let mut looks = if core.polls_one_socket() && !self.had_its_share() { LOOKS_A_ROUND_MAX } else { 0 };
         while let Some(round) = core.next_round(self.read_at) {
             for _ in 0..looks {
                 match self.shut.receive_now(&mut block[range.clone()]) {
@@ -143,10 +152,17 @@ impl Conn {
                 }
             }
             round.await;
+            self.run = Run { since: core.now(), bytes: 0 };
             looks = if core.polls_one_socket() { LOOKS_A_ROUND_MAX } else { 1 };
         }
         let (result, block) = self.read(block, range).await;
+        self.run = Run { since: Instant::now(), bytes: 0 };
         (self.note_read(result), block)
+    }
+
+    fn had_its_share(&self) -> bool {
+        let lasted = self.core.now().saturating_duration_since(self.run.since);
+        self.run.bytes >= RUN_BYTES_MAX || lasted >= RUN_TIME_MAX
     }
 
     fn delay_acks(&mut self) {
@@ -160,6 +176,7 @@ impl Conn {
     fn note_read(&mut self, result: io::Result<usize>) -> io::Result<usize> {
         self.read_at = Instant::now();
         self.read_bytes = *result.as_ref().unwrap_or(&0);
+        self.run.bytes += self.read_bytes;
         self.core.note_work_at(self.read_at);
         result
     }
@@ -215,6 +232,12 @@ const DELAY_ACKS_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks at a lone socket in one round: under two microseconds, which is what everything else then
 /// waits at most. A round costs as much as several looks.
 const LOOKS_A_ROUND_MAX: usize = 8;
+
+/// What one socket may read before everything else of its core runs once.
+const RUN_BYTES_MAX: usize = 256 << 10;
+
+/// The same in time, which includes what the host does with the messages.
+const RUN_TIME_MAX: Duration = Duration::from_micros(200);
 
 /// Between two looks at an empty socket: each takes the socket's lock for a moment, and the sender
 /// on the other core needs that to deliver.

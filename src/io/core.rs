@@ -428,6 +428,7 @@ impl Core {
             if self.turn(&mut letters) {
                 in_a_row += 1;
                 if in_a_row % TURNS_IN_A_ROW_MAX == 0 {
+                    self.wake_pollers();
                     partner.pass().await;
                 }
                 continue;

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, TcpListener};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub(crate) struct Endpoint {
     pub(crate) shared: Arc<TransportShared>,
     pub(super) cores: Cores,
     peers: RefCell<HashMap<MemberId, Rc<Peer>>>,
+    /// Peers that were removed and have tasks still, for those who ask a second time.
+    leaving: RefCell<Vec<Weak<Peer>>>,
     pub(super) limiter: RefCell<HandshakeLimiter>,
     waiting: RefCell<WaitingRoom<u64>>,
     /// Served connections that are no stream (yet), with the time at which each is given up.
@@ -78,6 +80,7 @@ impl Endpoint {
             shared,
             cores,
             peers: RefCell::default(),
+            leaving: RefCell::default(),
             limiter: RefCell::default(),
             waiting: RefCell::new(WaitingRoom::new(limits)),
             served: RefCell::default(),
@@ -140,6 +143,7 @@ impl Endpoint {
 
     pub(crate) fn add_peer(self: &Rc<Self>, shared: Arc<PeerShared>, urls: PeerUrls) {
         if self.stopping.get() || shared.stopped.load(Ordering::Acquire) {
+            self.core.guard(|| self.shared.tell_last(&shared));
             return;
         }
         let id = shared.id;
@@ -155,10 +159,23 @@ impl Endpoint {
 
     pub(crate) fn remove_peer(&self, id: MemberId, ending: Ending) {
         let peer = self.peers.borrow_mut().remove(&id);
-        match peer {
-            Some(peer) => peer.stop(ending),
+        match peer.or_else(|| self.leaving(id)) {
+            Some(peer) => self.let_go(&peer, ending),
             None => ending.complete(),
         }
+    }
+
+    /// The peer of this id that was removed last, if it has not ended.
+    fn leaving(&self, id: MemberId) -> Option<Rc<Peer>> {
+        self.leaving.borrow().iter().rev().filter_map(Weak::upgrade).find(|peer| peer.shared.id == id)
+    }
+
+    fn let_go(&self, peer: &Rc<Peer>, ending: Ending) {
+        self.leaving
+            .borrow_mut()
+            .retain(|other| other.upgrade().is_some_and(|other| !Rc::ptr_eq(&other, peer)));
+        self.leaving.borrow_mut().push(Rc::downgrade(peer));
+        peer.stop(ending);
     }
 
     pub(crate) fn peer(&self, id: MemberId) -> Option<Rc<Peer>> {
@@ -217,12 +234,14 @@ impl Endpoint {
             }
             let peers: Vec<_> = self.peers.borrow_mut().drain().map(|(_, peer)| peer).collect();
             for peer in peers {
-                peer.stop(Ending::new());
+                self.let_go(&peer, Ending::new());
             }
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
             }
-            self.core.move_out(self.shared.slot.load(Ordering::Acquire));
+            // It stays until then, for deadlines and for whoever stops it a second time.
+            let (core, slot) = (Rc::clone(&self.core), self.shared.slot.load(Ordering::Acquire));
+            self.tasks.at_last(move || core.move_out(slot));
         }
         self.tasks.close(ending);
     }

@@ -16,11 +16,10 @@ use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::reader::{self, ReaderSlot};
-use super::shared::{DROPPED, PeerShared, lane_of};
+use super::shared::{PeerShared, lane_of};
 use super::waits::Waits;
 use super::writer::Flapping;
 use crate::buf::Chain;
-use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
@@ -48,7 +47,7 @@ pub(crate) struct Peer {
 pub(super) struct WriterSlot {
     pub(super) machine: StreamWriter,
     /// Taken from the lane and not yet encoded; still counted there.
-    queue: VecDeque<Message>,
+    pub(super) queue: VecDeque<Message>,
     pub(super) waker: Option<Waker>,
     pub(super) shut: Option<Rc<Shut>>,
     /// Tells one connection from the next: a task that finds another number has been replaced.
@@ -202,11 +201,9 @@ impl Peer {
 
     /// Empties a lane whose writer has no connection; how many messages it held.
     pub(super) fn drain_lane(&self, lane: usize) -> usize {
-        let mut lost = VecDeque::new();
-        std::mem::swap(&mut lost, &mut self.writers[lane].borrow_mut().queue);
-        self.shared.lanes[lane].take(&mut lost);
-        self.shared.lanes[lane].release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
-        lost.len()
+        let taken = std::mem::take(&mut self.writers[lane].borrow_mut().queue);
+        self.shared.lanes[lane].release(taken.len(), taken.iter().map(Message::payload_bytes).sum());
+        taken.len() + self.shared.drain_lane(lane)
     }
 
     /// Messages were lost: told once for all of them, as rafthttp does.
@@ -224,15 +221,8 @@ impl Peer {
 
     /// Tells what senders dropped since the last time.
     pub(crate) fn report_dropped(&self) {
-        const REASONS: [DropReason; DROPPED] = [
-            DropReason::LaneFull(Refused::Messages),
-            DropReason::LaneFull(Refused::Bytes),
-            DropReason::NoStream,
-            DropReason::Paused,
-            DropReason::TooLarge,
-        ];
-        for (count, reason) in self.shared.dropped.iter().zip(REASONS) {
-            self.report_lost(count.swap(0, Ordering::Relaxed), reason);
+        for (messages, reason) in self.shared.take_dropped() {
+            self.report_lost(messages, reason);
         }
     }
 
@@ -262,6 +252,7 @@ impl Peer {
     pub(super) fn stop(self: &Rc<Self>, ending: Ending) {
         if !self.stopping.replace(true) {
             self.shared.stopped.store(true, Ordering::Release);
+            self.report_dropped();
             for kind in StreamKind::ALL {
                 let lane = lane_of(kind);
                 self.shared.set_up(lane, false);

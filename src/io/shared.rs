@@ -1,5 +1,6 @@
 //! The part of a transport and its peers that every thread sees.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use rustc_hash::FxHashMap;
 
 use super::core::{CoreShared, LaneKey, Letter};
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits};
+use crate::cores::{Lane, LaneLimits, Refused};
+use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
@@ -49,13 +51,31 @@ pub(crate) struct PeerShared {
     pub(crate) paused: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
-    pub(crate) dropped: [AtomicUsize; DROPPED],
+    dropped: [AtomicUsize; DROPPED.len()],
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
 }
 
-/// Reasons for which a sender drops: lane full by messages, by bytes, no stream, paused, too large.
-pub(crate) const DROPPED: usize = 5;
+/// Reasons for which a sender drops, by the number under which it counts them.
+const DROPPED: [DropReason; 5] = [
+    DropReason::LaneFull(Refused::Messages),
+    DropReason::LaneFull(Refused::Bytes),
+    DropReason::NoStream,
+    DropReason::Paused,
+    DropReason::TooLarge,
+];
+
+impl TransportShared {
+    /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
+    pub(crate) fn tell_last(&self, peer: &PeerShared) {
+        let in_lanes = (0..peer.lanes.len()).map(|lane| (peer.drain_lane(lane), DropReason::Stopped));
+        for (messages, reason) in peer.take_dropped().chain(in_lanes) {
+            if messages > 0 {
+                self.config.observer.event(&Event::Dropped { peer: peer.id, messages, reason });
+            }
+        }
+    }
+}
 
 impl PeerShared {
     pub(crate) fn new(id: MemberId, core: Arc<CoreShared>, limits: LaneLimits) -> Self {
@@ -91,6 +111,19 @@ impl PeerShared {
     /// host once for all of them.
     pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
         self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
+    }
+
+    /// What senders dropped since the last time.
+    pub(super) fn take_dropped(&self) -> impl Iterator<Item = (usize, DropReason)> {
+        self.dropped.iter().map(|count| count.swap(0, Ordering::Relaxed)).zip(DROPPED)
+    }
+
+    /// Empties a lane from which nobody will write; how many messages it held.
+    pub(super) fn drain_lane(&self, lane: usize) -> usize {
+        let mut lost = VecDeque::new();
+        self.lanes[lane].take(&mut lost);
+        self.lanes[lane].release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
+        lost.len()
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

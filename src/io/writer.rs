@@ -229,7 +229,8 @@ impl Peer {
         match shut.send_now(&chain) {
             Ok(count) if count == chain.len() => {
                 slot.machine.handle_written();
-                return true;
+                // What had no room to be encoded goes on from there: nobody else looks after it.
+                return slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0;
             }
             Ok(count) => chain.advance(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -90,18 +90,16 @@ impl Transport {
         let urls = parse_urls(urls)?;
         let config = &self.shared.config;
         let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
-        let peer = {
-            let mut peers = self.peers_mut();
-            if self.shared.stopped.load(Ordering::SeqCst) {
-                return Err(PeerError::Stopped);
-            }
-            if peers.contains_key(&id) {
-                return Ok(());
-            }
-            let peer = Arc::new(PeerShared::new(id, Arc::clone(&self.shared.core), limits));
-            peers.insert(id, Arc::clone(&peer));
-            peer
-        };
+        // Held until the letter is posted: the core must hear of comings and goings in their order.
+        let mut peers = self.peers_mut();
+        if self.shared.stopped.load(Ordering::SeqCst) {
+            return Err(PeerError::Stopped);
+        }
+        if peers.contains_key(&id) {
+            return Ok(());
+        }
+        let peer = Arc::new(PeerShared::new(id, Arc::clone(&self.shared.core), limits));
+        peers.insert(id, Arc::clone(&peer));
         self.on_core(move |endpoint| endpoint.add_peer(peer, urls));
         Ok(())
     }
@@ -124,10 +122,13 @@ impl Transport {
     /// error. The ending completes when its last task is gone.
     pub fn remove_peer(&self, id: impl Into<MemberId>) -> Ending {
         let (id, ending) = (id.into(), Ending::new());
-        if let Some(peer) = self.peers_mut().remove(&id) {
+        // Held until the letter is posted, as in `add_peer`.
+        let mut peers = self.peers_mut();
+        if let Some(peer) = peers.remove(&id) {
             peer.stopped.store(true, Ordering::Release);
         }
         self.end_on_core(&ending, move |endpoint, ending| endpoint.remove_peer(id, ending));
+        drop(peers);
         ending
     }
 

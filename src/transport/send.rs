@@ -147,6 +147,10 @@ impl<'a> Sender<'a> {
     fn leave_peer(&mut self) {
         if let Some(target) = self.peer.take() {
             self.ring |= target.leave();
+            // Stopped while this call was under way: its core may have looked for the last time.
+            if target.shared.stopped.load(Ordering::SeqCst) {
+                self.transport.shared.tell_last(&target.shared);
+            }
         }
     }
 

@@ -18,15 +18,15 @@ use crate::common::wait_until;
 use crate::server::Attacked;
 
 /// Member 2 of a test: whoever dials it gets what the script does.
-struct Fake {
-    address: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Fake {
     /// Each connection runs the script with the path that was asked for.
-    fn start(script: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stopped, script) = (Arc::new(AtomicBool::new(false)), Arc::new(script));
@@ -105,21 +105,21 @@ fn read_error(event: &Event) -> Option<&ReadError> {
 }
 
 /// The head of an answer, with these lines in place of the usual ones.
-fn head(status: &str, more: &str) -> String {
+pub(crate) fn head(status: &str, more: &str) -> String {
     format!("HTTP/1.1 {status}\r\nX-Etcd-Cluster-Id: 1a2b\r\nX-Server-Version: 3.5.0\r\n{more}\r\n")
 }
 
 /// Writes until the other end has had enough.
-fn flood(stream: &mut TcpStream, piece: &[u8]) {
+pub(crate) fn flood(stream: &mut TcpStream, piece: &[u8]) {
     while stream.write_all(piece).is_ok() {}
 }
 
-fn say(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+pub(crate) fn say(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
     let _ = stream.write_all(bytes.as_ref());
 }
 
 /// Keeps the connection open until the other end closes it.
-fn hold(stream: &mut TcpStream) {
+pub(crate) fn hold(stream: &mut TcpStream) {
     let _ = std::io::copy(stream, &mut std::io::sink());
 }
 

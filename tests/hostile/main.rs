@@ -7,6 +7,7 @@ mod client;
 mod common;
 mod descriptors;
 mod dialled;
+mod fairness;
 mod handshake;
 mod host;
 mod post;
