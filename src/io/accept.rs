@@ -49,6 +49,8 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 Ok((stream, remote)) => admit(endpoint, stream, remote),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) if endpoint.is_stopping() => return Ok(()),
+                // The connection was gone before it was accepted: the next one may be well.
+                Err(error) if !is_scarcity(&error) => {}
                 Err(error) => {
                     endpoint.emit(&Event::ListenerFailed { error: error.to_string() });
                     drop(reserve.take());
@@ -61,6 +63,11 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// True if the next accept would fail as well.
+fn is_scarcity(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {

@@ -16,63 +16,19 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::letter::{CoreShared, LaneKey, Letter};
+use super::operation::OperationGuard;
+use super::spin::{Partner, Pollers};
 use super::timers::{Sleep, Timers};
 use crate::buf::Pool;
-use crate::cores::{Doorbell, Mailbox};
 
 /// Every park ends within this time, whatever became of the doorbell; deadlines that no task
 /// sleeps for (heartbeats, stalls, silence) are looked at as often.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Sockets that a spinning core polls in one round, at some 200 ns each; further ones wait in the
-/// ring, which a round looks at as well.
-const POLLERS_MAX: usize = 4;
-
-/// Something to do on a core.
-type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
-
 /// Turns with letters in a row before everything else gets to run: a host that posts without pause
 /// must not hold up the core's tasks.
 const TURNS_IN_A_ROW_MAX: usize = 32;
-
-/// What other threads may ask of a core.
-pub(crate) enum Letter {
-    /// Run this on the core.
-    Run(Errand),
-    /// A lane of the peer in this slot has messages.
-    Dirty(LaneKey),
-    /// Wake the task that waits for a signal.
-    Wake(usize),
-}
-
-/// Which lane of which peer of a core.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct LaneKey {
-    /// The peer's slot.
-    pub(crate) slot: usize,
-    /// 0 msgapp, 1 message.
-    pub(crate) lane: usize,
-}
-
-/// The part of a core that every thread sees.
-pub(crate) struct CoreShared {
-    pub(crate) index: usize,
-    pub(crate) mailbox: Mailbox<Letter>,
-    pub(crate) doorbell: Doorbell,
-}
-
-impl CoreShared {
-    /// Posts a letter and wakes the core if it sleeps.
-    pub(crate) fn post(&self, letter: Letter) {
-        self.mailbox.push(letter);
-        self.doorbell.ring();
-    }
-
-    /// Runs `f` on the core, later.
-    pub(crate) fn run(&self, f: impl FnOnce(&Rc<Core>) + Send + 'static) {
-        self.post(Letter::Run(Box::new(f)));
-    }
-}
 
 /// Gets the lanes' letters and the ticks: the peers of a core.
 pub(super) trait Resident {
@@ -109,10 +65,7 @@ pub(crate) struct Core {
     last_work: Cell<Instant>,
     clock: Cell<Instant>,
     turns: Cell<u64>,
-    /// Tasks that poll a socket while the core spins.
-    pollers: RefCell<Vec<Waker>>,
-    /// How many there were in the last round.
-    polled: Cell<usize>,
+    pollers: Pollers,
     next_tick: Cell<Instant>,
     tasks: Cell<usize>,
     operations: Cell<usize>,
@@ -139,8 +92,7 @@ impl Core {
             last_work: Cell::new(now),
             clock: Cell::new(now),
             turns: Cell::new(0),
-            pollers: RefCell::default(),
-            polled: Cell::new(0),
+            pollers: Pollers::default(),
             next_tick: Cell::new(now + TICK),
             tasks: Cell::new(0),
             operations: Cell::new(0),
@@ -172,7 +124,7 @@ impl Core {
     /// Awaits an operation of the ring. It is counted, and must not be dropped before it is done
     /// (rule N1): a debug build stops there.
     pub(super) async fn operation<F: Future>(&self, operation: F) -> F::Output {
-        let guard = OperationGuard::new(self);
+        let guard = OperationGuard::new(&self.operations);
         let output = operation.await;
         guard.complete();
         self.awake();
@@ -385,34 +337,17 @@ impl Core {
     /// a round should look at.
     pub(super) fn next_round(&self, last_read: Instant) -> Option<impl Future<Output = ()> + '_> {
         let silent_for = self.now().saturating_duration_since(last_read);
-        if self.spin.is_zero() || silent_for >= self.spin || self.pollers.borrow().len() >= POLLERS_MAX {
+        if self.spin.is_zero() || silent_for >= self.spin || self.pollers.are_full() {
             return None;
         }
         // The spinner may be asleep still.
         self.awake();
-        let mut waiting = false;
-        Some(poll_fn(move |cx| {
-            if waiting {
-                return Poll::Ready(());
-            }
-            waiting = true;
-            self.pollers.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        }))
+        Some(self.pollers.next_round())
     }
 
     /// True if no more than one socket was polled in the last round.
     pub(super) fn polls_one_socket(&self) -> bool {
-        self.polled.get() <= 1
-    }
-
-    /// Lets those who poll a socket look at it.
-    fn wake_pollers(&self) {
-        let mut pollers = self.pollers.borrow_mut();
-        self.polled.set(pollers.len());
-        for poller in pollers.drain(..) {
-            poller.wake();
-        }
+        self.pollers.poll_one_socket()
     }
 
     /// Lives as long as the core: turns, spins, parks.
@@ -428,13 +363,13 @@ impl Core {
             if self.turn(&mut letters) {
                 in_a_row += 1;
                 if in_a_row % TURNS_IN_A_ROW_MAX == 0 {
-                    self.wake_pollers();
+                    self.pollers.wake();
                     partner.pass().await;
                 }
                 continue;
             }
             in_a_row = 0;
-            self.wake_pollers();
+            self.pollers.wake();
             if self.should_spin() {
                 partner.pass().await;
                 continue;
@@ -465,87 +400,5 @@ impl Core {
             park.as_mut().poll(cx)
         })
         .await;
-    }
-}
-
-/// The other half of the fair pair that spins: two tasks that wake each other in turn stay at the
-/// back of monoio's queue, where a task that wakes itself would be put in front of all others.
-struct Partner {
-    shared: Rc<PartnerShared>,
-}
-
-#[derive(Default)]
-struct PartnerShared {
-    partner: RefCell<Option<Waker>>,
-    spinner: RefCell<Option<Waker>>,
-    passed: Cell<bool>,
-    stopped: Cell<bool>,
-}
-
-impl Partner {
-    fn start() -> Self {
-        let shared = Rc::new(PartnerShared::default());
-        let own = Rc::clone(&shared);
-        #[expect(clippy::disallowed_methods, reason = "it calls nobody who could panic")]
-        monoio::spawn(poll_fn(move |cx| {
-            if own.stopped.get() {
-                return Poll::Ready(());
-            }
-            *own.partner.borrow_mut() = Some(cx.waker().clone());
-            if let Some(spinner) = own.spinner.borrow_mut().take() {
-                own.passed.set(true);
-                spinner.wake();
-            }
-            Poll::Pending
-        }));
-        Self { shared }
-    }
-
-    /// Lets everything else run once, and the ring be looked at.
-    async fn pass(&self) {
-        self.shared.passed.set(false);
-        poll_fn(|cx| {
-            if self.shared.passed.get() {
-                return Poll::Ready(());
-            }
-            *self.shared.spinner.borrow_mut() = Some(cx.waker().clone());
-            if let Some(partner) = self.shared.partner.borrow().as_ref() {
-                partner.wake_by_ref();
-            }
-            Poll::Pending
-        })
-        .await;
-    }
-
-    fn stop(self) {
-        self.shared.stopped.set(true);
-        if let Some(partner) = self.shared.partner.borrow_mut().take() {
-            partner.wake();
-        }
-    }
-}
-
-struct OperationGuard<'a> {
-    core: &'a Core,
-    done: bool,
-}
-
-impl<'a> OperationGuard<'a> {
-    fn new(core: &'a Core) -> Self {
-        core.operations.set(core.operations.get() + 1);
-        Self { core, done: false }
-    }
-
-    fn complete(mut self) {
-        self.done = true;
-        self.core.operations.set(self.core.operations.get() - 1);
-    }
-}
-
-impl Drop for OperationGuard<'_> {
-    fn drop(&mut self) {
-        if !self.done && !std::thread::panicking() {
-            debug_assert!(self.done, "an operation of the ring was dropped before it completed");
-        }
     }
 }

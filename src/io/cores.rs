@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::core::{Core, CoreShared};
+use super::core::Core;
+use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
 use crate::buf::PoolStats;

@@ -5,7 +5,7 @@
 //! - **N1** never drop a submitted operation. **N2** never `select!` or `timeout` around one.
 //! - **N3** to stop I/O: shut the socket down and await the operation's own completion ([`conn`]).
 //! - **N4** no monoio waker, handle or buffer leaves its core. **N5** every spawn is unwind-guarded.
-//! - **N6** no task wakes itself; only a core's own fair pair may spin ([`core`]), and each turn it
+//! - **N6** no task wakes itself; only a core's own fair pair may spin ([`spin`]), and each turn it
 //!   looks at the mailbox and at its own deadlines. **N7** none of monoio's helper types.
 //! - **N8** every wait has a second reason to end.
 
@@ -18,6 +18,8 @@ mod doorbell;
 mod endpoint;
 mod guard;
 mod input;
+pub(crate) mod letter;
+mod operation;
 mod peer;
 mod reader;
 mod rent;
@@ -26,6 +28,7 @@ mod ring;
 mod serve;
 pub(crate) mod shared;
 mod signal;
+mod spin;
 mod sys;
 mod timers;
 mod waits;

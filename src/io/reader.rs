@@ -20,6 +20,20 @@ use crate::raftpb::{Message, MessageType};
 /// as rafthttp's receive queue holds.
 const BACKLOG_MESSAGES_MAX: usize = 4096;
 
+/// Their payloads: as much as a lane queues. The first message always waits, whatever its size.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// How many of the messages may wait.
+fn backlog_len(messages: &[Message]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |message: &&Message| {
+        bytes = bytes.saturating_add(message.payload_bytes());
+        bytes <= BACKLOG_BYTES_MAX
+    };
+    let fitting = messages.iter().take(BACKLOG_MESSAGES_MAX).take_while(fits).count();
+    fitting.max(messages.len().min(1))
+}
+
 /// A stream reader with the connection it has.
 #[derive(Default)]
 pub(super) struct ReaderSlot {
@@ -239,8 +253,9 @@ impl Peer {
 
     fn bound_backlog(&self, backlog: &mut [Vec<Message>; 2]) {
         for messages in backlog {
-            if messages.len() > BACKLOG_MESSAGES_MAX {
-                let mut over = messages.split_off(BACKLOG_MESSAGES_MAX);
+            let keep = backlog_len(messages);
+            if keep < messages.len() {
+                let mut over = messages.split_off(keep);
                 self.reject(&mut over, RejectReason::HostFull);
             }
         }
@@ -270,4 +285,23 @@ impl Peer {
 
 fn is_proposal(message: &Message) -> bool {
     message.r#type() == MessageType::MsgProp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftpb::Entry;
+
+    fn message(bytes: usize) -> Message {
+        let entry = Entry { data: Some(vec![0; bytes].into()), ..Entry::default() };
+        Message { entries: vec![entry], ..Message::default() }
+    }
+
+    #[test]
+    fn what_waits_for_the_host_is_bounded_in_messages_and_in_bytes() {
+        assert_eq!(backlog_len(&[]), 0);
+        assert_eq!(backlog_len(&vec![message(1); BACKLOG_MESSAGES_MAX + 1]), BACKLOG_MESSAGES_MAX);
+        assert_eq!(backlog_len(&vec![message(20 << 20); 5]), 3);
+        assert_eq!(backlog_len(&[message(BACKLOG_BYTES_MAX + 1), message(1)]), 1);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use super::core::{CoreShared, LaneKey, Letter};
+use super::letter::{CoreShared, LaneKey, Letter};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use super::core::{Core, CoreShared, Letter};
+use super::core::Core;
+use super::letter::{CoreShared, Letter};
 
 /// A flag that any thread raises and one task of one core waits for.
 ///

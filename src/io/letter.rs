@@ -1,0 +1,48 @@
+//! What other threads see of a core, and what they may ask of it.
+
+use std::rc::Rc;
+
+use super::core::Core;
+use crate::cores::{Doorbell, Mailbox};
+
+/// Something to do on a core.
+type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
+/// What other threads may ask of a core.
+pub(crate) enum Letter {
+    /// Run this on the core.
+    Run(Errand),
+    /// A lane of the peer in this slot has messages.
+    Dirty(LaneKey),
+    /// Wake the task that waits for a signal.
+    Wake(usize),
+}
+
+/// Which lane of which peer of a core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LaneKey {
+    /// The peer's slot.
+    pub(crate) slot: usize,
+    /// 0 msgapp, 1 message.
+    pub(crate) lane: usize,
+}
+
+/// The part of a core that every thread sees.
+pub(crate) struct CoreShared {
+    pub(crate) index: usize,
+    pub(crate) mailbox: Mailbox<Letter>,
+    pub(crate) doorbell: Doorbell,
+}
+
+impl CoreShared {
+    /// Posts a letter and wakes the core if it sleeps.
+    pub(crate) fn post(&self, letter: Letter) {
+        self.mailbox.push(letter);
+        self.doorbell.ring();
+    }
+
+    /// Runs `f` on the core, later.
+    pub(crate) fn run(&self, f: impl FnOnce(&Rc<Core>) + Send + 'static) {
+        self.post(Letter::Run(Box::new(f)));
+    }
+}
