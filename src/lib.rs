@@ -65,6 +65,8 @@ mod event;
 pub mod id;
 #[cfg(feature = "io")]
 mod io;
+#[cfg(all(test, loom))]
+mod models;
 pub mod proto;
 pub mod raft;
 pub mod raftpb;

@@ -1,5 +1,5 @@
-//! Atomics and locks of what several threads see: the standard library's, or loom's in models,
-//! which are built with `--cfg loom`.
+//! Atomics and locks of what several threads see: the standard library's, or loom's in the models
+//! of `src/models.rs`, which are built with `--cfg loom`.
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};

@@ -6,7 +6,8 @@
 //!         if so: write the eventfd                if empty: sleep
 //! ```
 //!
-//! Why one of the two always sees the other is in `src/cores/asleep.rs`.
+//! Why one of the two always sees the other is in `src/cores/asleep.rs`; that it is so is modelled
+//! in `src/models.rs`.
 
 use std::io;
 #[cfg(not(all(test, loom)))]
