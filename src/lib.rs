@@ -50,10 +50,13 @@
 //! `ARCHITECTURE.md`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(test, loom, feature = "io"))]
+compile_error!("models have no sockets: build them with `--no-default-features`, as `tests/run.sh` does");
+
 pub mod buf;
 #[cfg(feature = "io")]
 mod config;
-#[cfg(feature = "io")]
+#[cfg(any(feature = "io", all(test, loom)))]
 pub mod cores;
 #[cfg(feature = "io")]
 mod error;
@@ -62,9 +65,12 @@ mod event;
 pub mod id;
 #[cfg(feature = "io")]
 mod io;
+#[cfg(all(test, loom))]
+mod models;
 pub mod proto;
 pub mod raft;
 pub mod raftpb;
+mod sync;
 #[cfg(feature = "io")]
 mod transport;
 

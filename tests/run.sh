@@ -110,6 +110,9 @@ step "protocol without a runtime" cargo check --no-default-features --locked
 # Debug builds simulate 1,000 seeds with their assertions on, optimised ones 10,000.
 step "simulator, all seeds" cargo test --release --no-default-features --features test-support --locked \
     --test sim -- --nocapture
+# Another configuration of every crate: it is built beside the others, and not linked in haste.
+step "models of the crossing" env RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off \
+    cargo test --release --no-default-features --locked --lib --target-dir target/loom models::
 step "tests" cargo test --workspace --all-features --locked --no-fail-fast
 step "benchmarks, briefly" cargo test --workspace --all-features --locked --bench '*'
 if command -v cargo-deny >/dev/null; then

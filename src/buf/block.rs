@@ -1,11 +1,11 @@
 //! One piece of memory that the kernel or an encoder fills.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::pool::Home;
+use crate::sync::Arc;
 
 /// A fixed piece of initialised memory. Dropped on any thread it goes home to the pool it was
 /// taken from, if it was.

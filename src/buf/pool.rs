@@ -1,9 +1,10 @@
 //! One pool of blocks a core.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use super::block::Block;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// The sizes of pooled blocks, in bytes. An idle connection waits on the smallest, a busy one
 /// reads into the largest, an encoder fills the middle one.
@@ -105,7 +106,7 @@ impl Home {
 }
 
 impl Shelf {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         // Nothing panics while it is held, so a poisoned lock guards a sound list.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

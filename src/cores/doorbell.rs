@@ -6,20 +6,22 @@
 //!         if so: write the eventfd                if empty: sleep
 //! ```
 //!
-//! Both sides write first and read afterwards, both sequentially consistent, so at least one of
-//! them sees the other: either the host rings or the core finds the letter.
+//! Why one of the two always sees the other is in `src/cores/asleep.rs`; that it is so is modelled
+//! in `src/models.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(not(all(test, loom)))]
+use std::os::fd::OwnedFd;
 
-use rustix::event::{EventfdFlags, eventfd};
+use super::asleep::Asleep;
+use super::event::Event;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// One core's doorbell.
 #[derive(Debug)]
 pub struct Doorbell {
-    event: OwnedFd,
-    sleeping: AtomicBool,
+    event: Event,
+    core: Asleep,
     rung: AtomicU64,
     suppressed: AtomicU64,
 }
@@ -31,9 +33,8 @@ impl Doorbell {
     /// When the process or the machine is out of descriptors.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            // Blocking: the read that the core keeps in its ring waits for the first ring.
-            event: eventfd(0, EventfdFlags::CLOEXEC)?,
-            sleeping: AtomicBool::new(false),
+            event: Event::new()?,
+            core: Asleep::new(),
             rung: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
         })
@@ -41,11 +42,9 @@ impl Doorbell {
 
     /// After a letter was put into the mailbox: wakes the core if it sleeps.
     pub fn ring(&self) {
-        // Whoever takes the flag rings; the others need not.
-        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
+        if self.core.take() {
             self.rung.fetch_add(1, Ordering::Relaxed);
-            // Fails only when the counter is at its maximum: then it is rung already.
-            let _ = rustix::io::write(self.event.as_fd(), &1_u64.to_ne_bytes());
+            self.event.signal();
         } else {
             self.suppressed.fetch_add(1, Ordering::Relaxed);
         }
@@ -53,20 +52,27 @@ impl Doorbell {
 
     /// The core is about to sleep; it looks into its mailbox once more after this.
     pub fn arm(&self) {
-        self.sleeping.store(true, Ordering::SeqCst);
+        self.core.say();
     }
 
     /// The core is awake.
     pub fn disarm(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
+        self.core.unsay();
     }
 
     /// A second descriptor of the eventfd, for the read in the ring.
     ///
     /// # Errors
     /// When the process is out of descriptors.
+    #[cfg(not(all(test, loom)))]
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
-        self.event.try_clone()
+        self.event.descriptor()
+    }
+
+    /// Stands for the read in the ring.
+    #[cfg(all(test, loom))]
+    pub(crate) fn hear(&self) {
+        self.event.wait();
     }
 
     /// How often a sleeping core was woken, and how often that was not needed.

@@ -1,8 +1,10 @@
 //! A bounded queue from the host's threads to one stream writer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Bounds of a lane: whatever is reached first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,7 +56,7 @@ pub struct LaneGuard<'a, T> {
 impl<T> Lane<T> {
     /// An empty lane; memory comes with use.
     #[must_use]
-    pub const fn new(limits: LaneLimits) -> Self {
+    pub fn new(limits: LaneLimits) -> Self {
         Self {
             limits,
             queue: Mutex::new(Queue { items: VecDeque::new(), announced: false }),

@@ -1,7 +1,9 @@
 //! What any thread may tell a core.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Letters to one core, taken all at once. Bounded by what is sent: one letter per dirty lane,
 /// one per call of the transport's control methods.
@@ -9,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 pub struct Mailbox<T> {
     /// `None` once it is closed.
     letters: Mutex<Option<Vec<T>>>,
-    // Lets the core pass an empty mailbox without the lock. Set under it, cleared under it.
+    // Lets the core pass an empty mailbox without the lock. Set under it, cleared under it. Relaxed:
+    // the letters come with the lock, and the doorbell's fences see to it that a core which is about
+    // to sleep finds this set.
     full: AtomicBool,
 }
 
@@ -25,8 +29,7 @@ impl<T> Mailbox<T> {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(letters) = &mut *letters {
             letters.push(letter);
-            // SeqCst: `Doorbell` orders this store against the core's announcement to sleep.
-            self.full.store(true, Ordering::SeqCst);
+            self.full.store(true, Ordering::Relaxed);
         }
     }
 
@@ -35,7 +38,7 @@ impl<T> Mailbox<T> {
         let left = self.letters.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Outside of the lock: what a letter holds may post another one when it is dropped.
         drop(left);
-        self.full.store(false, Ordering::SeqCst);
+        self.full.store(false, Ordering::Relaxed);
     }
 
     /// Takes every letter in the order they came; `into` must be empty and lends its memory.
@@ -48,12 +51,12 @@ impl<T> Mailbox<T> {
         if let Some(letters) = &mut *letters {
             std::mem::swap(letters, into);
         }
-        self.full.store(false, Ordering::SeqCst);
+        self.full.store(false, Ordering::Relaxed);
     }
 
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
-        !self.full.load(Ordering::SeqCst)
+        !self.full.load(Ordering::Relaxed)
     }
 }
 

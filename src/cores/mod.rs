@@ -9,12 +9,20 @@
 //!          doorbell.ring, only if it sleeps --> eventfd read kept in the ring
 //! ```
 
+mod asleep;
 mod doorbell;
+mod event;
+mod flag;
 mod lane;
 mod mailbox;
+#[cfg(not(all(test, loom)))]
 mod pin;
 
 pub use doorbell::Doorbell;
+#[cfg(all(test, loom))]
+pub(crate) use event::Event;
+pub(crate) use flag::Flag;
 pub use lane::{Lane, LaneGuard, LaneLimits, Refused};
 pub use mailbox::Mailbox;
+#[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};

@@ -1,18 +1,14 @@
 //! Waking a task of a core from any thread.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use super::core::Core;
 use super::letter::{CoreShared, Letter};
+use crate::cores::Flag;
 
 /// A flag that any thread raises and one task of one core waits for.
-///
-/// ```text
-///   raise:  set the flag, then look whether somebody waits    wait:  say "I wait", then look at the flag
-/// ```
 ///
 /// No waker leaves the core: raising it posts a letter, and only when the task waits.
 #[derive(Clone, Default)]
@@ -20,8 +16,7 @@ pub struct Signal(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    raised: AtomicBool,
-    waits: AtomicBool,
+    flag: Flag,
     waiter: Mutex<Option<(Arc<CoreShared>, usize)>>,
 }
 
@@ -34,8 +29,7 @@ impl Signal {
 
     /// Raises the flag; wakes the task that waits for it.
     pub fn raise(&self) {
-        self.0.raised.store(true, Ordering::SeqCst);
-        if self.0.waits.load(Ordering::SeqCst) && self.0.waits.swap(false, Ordering::SeqCst) {
+        if self.0.flag.raise() {
             let waiter = self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((core, slot)) = &*waiter {
                 core.post(Letter::Wake(*slot));
@@ -51,16 +45,11 @@ impl Signal {
         let core = Core::current().expect("a signal is awaited on a core");
         let slot = self.slot_on(&core);
         poll_fn(|cx| {
-            if self.0.raised.swap(false, Ordering::SeqCst) {
+            if self.0.flag.lower() {
                 return Poll::Ready(());
             }
             core.set_waiter(slot, cx.waker().clone());
-            self.0.waits.store(true, Ordering::SeqCst);
-            if self.0.raised.swap(false, Ordering::SeqCst) {
-                self.0.waits.store(false, Ordering::SeqCst);
-                return Poll::Ready(());
-            }
-            Poll::Pending
+            if self.0.flag.wait() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -95,6 +84,6 @@ impl Drop for State {
 
 impl std::fmt::Debug for Signal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signal").field("raised", &self.0.raised).finish()
+        f.debug_struct("Signal").field("raised", &self.0.flag.is_raised()).finish()
     }
 }

@@ -3,10 +3,11 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("sync", &[]),
     ("raftpb", &[]),
-    ("buf", &[]),
-    ("cores", &[]),
+    ("buf", &["sync"]),
+    ("cores", &["sync"]),
     ("id", &[]),
     ("raft", &["id", "raftpb"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
