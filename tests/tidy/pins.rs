@@ -47,9 +47,15 @@ fn packages(lock: &str) -> Vec<(String, Version)> {
 
 /// Packages that a fresh machine could not find.
 pub(crate) fn other_registries(lock: &str) -> Vec<String> {
-    const CRATES_IO: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
-    let sources = lock.lines().filter(|line| line.starts_with("source = ") && *line != CRATES_IO);
-    sources.map(|line| format!("Cargo.lock: {line}: depend on what crates.io has")).collect()
+    let mut sources: Vec<_> = lock.lines().filter(|line| line.starts_with("source = ")).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    // One of them is where everything comes from; a second one, or none that is a registry, is not.
+    let registries = sources.iter().filter(|line| line.starts_with("source = \"registry+")).count();
+    if registries == sources.len() && registries <= 1 {
+        return Vec::new();
+    }
+    sources.iter().map(|line| format!("Cargo.lock: {line}: depend on one registry's packages")).collect()
 }
 
 #[cfg(test)]
@@ -73,6 +79,9 @@ mod tests {
 
     #[test]
     fn another_registry_is_found() {
-        assert_eq!(other_registries(LOCK).len(), 1);
+        assert_eq!(other_registries(LOCK).len(), 0);
+        let second = "source = \"registry+https://y\"\n";
+        assert_eq!(other_registries(&format!("{LOCK}{second}")).len(), 2);
+        assert_eq!(other_registries("source = \"git+https://x\"\n").len(), 1);
     }
 }
