@@ -181,7 +181,8 @@ pub enum Event {
     },
 }
 
-/// Receives every event, on the core where it happened; must not block.
+/// Receives every event, on the core where it happened; must not block. Messages to an unknown peer
+/// and those of a peer that was removed meanwhile are told on the thread that sent them.
 pub trait Observer: Send + Sync + 'static {
     /// Something happened.
     fn event(&self, event: &Event);

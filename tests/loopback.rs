@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{Event, MemberId, Transport, Via};
+use raftring::{DropReason, Event, MemberId, RejectReason, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -200,4 +200,29 @@ fn what_is_sent_to_a_peer_that_is_removed_before_its_core_knows_it_is_told() {
     assert_eq!(one.send([Message { to: Some(9), ..app(1, 1) }]).dropped, 1);
     assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
     wait_until("it is told", || told_dropped(&pair.one.host, 9) == 1);
+}
+
+#[test]
+fn a_cut_peer_gets_and_gives_nothing_until_it_is_mended() {
+    let pair = Pair::start();
+    let paused = |event: &Event| matches!(event, Event::Dropped { reason: DropReason::Paused, .. });
+    let rejected = |event: &Event| matches!(event, Event::Rejected { reason: RejectReason::Paused, .. });
+    for (cut, mend) in [
+        (Transport::pause as fn(&Transport), Transport::resume as fn(&Transport)),
+        (|one: &Transport| one.cut_peer(2), |one: &Transport| one.mend_peer(2)),
+    ] {
+        pair.one.host.events.lock().expect("no panic").clear();
+        cut(pair.one.transport());
+        assert_eq!(pair.one.transport().send([app(1, 1)]).dropped, 1);
+        wait_until("the drop is told", || pair.one.host.saw(paused));
+        assert!(pair.two.host.next(Duration::from_millis(50)).is_none());
+        let answer = Message { to: Some(1), from: Some(2), ..app(1, 1) };
+        assert_eq!(pair.two.transport().send([answer]).accepted, 1);
+        wait_until("what it sends is dropped as well", || pair.one.host.saw(rejected));
+        assert!(pair.one.host.next(Duration::ZERO).is_none());
+        assert!(pair.one.host.unreachable.lock().expect("no panic").is_empty(), "it was cut on purpose");
+        mend(pair.one.transport());
+        assert_eq!(pair.one.transport().send([app(1, 1)]).accepted, 1);
+        assert!(pair.two.host.next(Duration::from_secs(5)).is_some());
+    }
 }

@@ -5,7 +5,8 @@ use std::thread;
 use crate::batch::Batch;
 use crate::load::{Load, Turn};
 
-/// Runs `load` on the calling thread until the run is over. `send` takes the batch, or leaves it to be written over.
+/// Runs `load` on the calling thread until the run is over. `send` takes the batch, or leaves it to
+/// be written over.
 ///
 /// The thread parks only while it has declared that it waits (see [`crate::credit`]), so a
 /// follower's `process` pays for a wake only then.
@@ -30,7 +31,8 @@ pub fn on_thread(load: &mut Load, mut send: impl FnMut(&mut Batch)) {
     }
 }
 
-/// Runs `load` as a task on a core until the run is over. `send` takes the batch, or leaves it to be written over.
+/// Runs `load` as a task on a core until the run is over. `send` takes the batch, or leaves it to be
+/// written over.
 ///
 /// `wait` ends at the next wake, or at once if one came since it last ended; the caller has
 /// connected it with [`crate::credit::Credits::wake_with`]. A runtime's timers are too coarse to

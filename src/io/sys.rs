@@ -65,8 +65,7 @@ pub(super) fn probe_ring() -> io::Result<()> {
 /// Lets the kernel delay the acknowledgements of what was read.
 ///
 /// A stream flows one way, so nothing goes back that they could ride on, and by itself the kernel
-/// answers every read of a small message with a packet of its own, which costs both ends as much as
-/// the message did. It falls back to that whenever its timer (40 ms) has run out, so this is said
+/// answers a read of a small message with a packet of its own, which both ends pay for. It falls back to that whenever its timer (40 ms) has run out, so this is said
 /// anew before each wait; a failure only means more packets.
 pub(super) fn delay_acks(fd: RawFd) {
     // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.

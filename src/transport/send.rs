@@ -18,7 +18,8 @@ use crate::raftpb::{Message, MessageType};
 pub struct Sent {
     /// Messages on their way.
     pub accepted: usize,
-    /// Messages dropped; why was or will be told to the observer, and to raft as unreachable.
+    /// Messages dropped; why was or will be told to the observer, and to raft as unreachable
+    /// (unless the peer is unknown or paused).
     pub dropped: usize,
 }
 
@@ -66,7 +67,7 @@ impl Transport {
 
 /// One call of [`Transport::send`].
 ///
-/// Messages to the same lane in a row share one look-up and one lock.
+/// Messages to the same peer in a row share one look-up.
 struct Sender<'a> {
     transport: &'a Transport,
     /// Set if this thread is the core that owns the peers.
@@ -124,13 +125,14 @@ impl<'a> Sender<'a> {
         Some(Target { shared, local, frame_bytes_max, touched: [false; 2] })
     }
 
+    /// There is no core to tell it on: the observer hears it here.
     fn unknown(&mut self, to: MemberId) {
         self.sent.dropped += 1;
         let event = Event::Dropped { peer: to, messages: 1, reason: DropReason::UnknownPeer };
         self.transport.shared.config.observer.event(&event);
     }
 
-    /// Counted at the peer, told by its core: the host's callbacks never run inside `send`.
+    /// Counted at the peer, told by its core: raft's callbacks never run inside `send`.
     fn dropped(&mut self, reason: usize, snapshot: bool) {
         self.sent.dropped += 1;
         let target = self.peer.as_ref().expect("dropped by it");
