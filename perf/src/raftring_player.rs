@@ -150,7 +150,7 @@ impl Cluster {
                 let (done, running) = channel();
                 let mut load = Load::new(&self.plan, &self.meter);
                 thread::spawn(move || {
-                    drive::on_thread(&mut load, |batch| _ = leader.send(batch.drain()));
+                    drive::on_thread(&mut load, |batch| _ = leader.send_ref(batch.iter()));
                     let _ = done.send(());
                 });
                 Ok(Running(Some(running)))

@@ -10,6 +10,7 @@
 //! ```
 
 mod asleep;
+mod claim;
 mod doorbell;
 mod event;
 mod flag;
@@ -18,6 +19,7 @@ mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
 
+pub use claim::{Claim, Claimed};
 pub use doorbell::Doorbell;
 #[cfg(all(test, loom))]
 pub(crate) use event::Event;

@@ -17,6 +17,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::letter::{CoreShared, LaneKey, Letter};
+use super::link::Moment;
 use super::operation::OperationGuard;
 use super::spin::{Partner, Pollers};
 use super::timers::{Sleep, Timers};
@@ -81,8 +82,8 @@ impl Core {
     pub(super) fn new(shared: Arc<CoreShared>, spin: Duration) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
+            pool: shared.pool.clone(),
             shared,
-            pool: Pool::new(),
             spin,
             timers: Rc::default(),
             residents: RefCell::default(),
@@ -328,8 +329,13 @@ impl Core {
     }
 
     /// Which turn this is: what happens between two of them has been runnable together.
-    pub(super) fn turn_number(&self) -> u64 {
+    fn turn_number(&self) -> u64 {
         self.turns.get()
+    }
+
+    /// When a sender on this core works.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now(), turn: Some(self.turn_number()) }
     }
 
     /// Waits for the next round of a spinning core; `None` if it does not spin, if this socket has

@@ -15,7 +15,7 @@ use super::core::Core;
 use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
-use crate::buf::PoolStats;
+use crate::buf::{Pool, PoolStats};
 use crate::cores::{Doorbell, Mailbox, PinError, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
@@ -227,7 +227,7 @@ fn start_one(
     cpu: usize,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
-    let shared = Arc::new(CoreShared { index, mailbox: Mailbox::default(), doorbell });
+    let shared = Arc::new(CoreShared { index, pool: Pool::new(), mailbox: Mailbox::default(), doorbell });
     let (ready, started) = mpsc::sync_channel(1);
     let of_thread = Arc::clone(&shared);
     let (spin, entries) = (config.spin, config.ring_entries);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::core::Core;
+use crate::buf::Pool;
 use crate::cores::{Doorbell, Mailbox};
 
 /// Something to do on a core.
@@ -30,6 +31,8 @@ pub(crate) struct LaneKey {
 /// The part of a core that every thread sees.
 pub(crate) struct CoreShared {
     pub(crate) index: usize,
+    /// Memory of the core, which comes home from whatever thread.
+    pub(crate) pool: Pool,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
 }

@@ -19,6 +19,7 @@ mod endpoint;
 mod guard;
 mod input;
 pub(crate) mod letter;
+pub(crate) mod link;
 mod operation;
 mod peer;
 mod reader;

@@ -1,6 +1,5 @@
 //! The part of a transport and its peers that every thread sees.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -8,14 +7,15 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::letter::{CoreShared, LaneKey, Letter};
+use super::link::Link;
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits, Refused};
+use crate::cores::{LaneLimits, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
+use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
-use crate::raftpb::Message;
 
 /// One transport.
 pub(crate) struct TransportShared {
@@ -46,8 +46,7 @@ pub(crate) struct PeerShared {
     pub(crate) core: Arc<CoreShared>,
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
-    pub(crate) lanes: [Lane<Message>; 2],
-    up: [AtomicBool; 2],
+    pub(crate) links: [Link; 2],
     pub(crate) paused: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
@@ -68,7 +67,8 @@ const DROPPED: [DropReason; 5] = [
 impl TransportShared {
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
-        let in_lanes = (0..peer.lanes.len()).map(|lane| (peer.drain_lane(lane), DropReason::Stopped));
+        let drain = |link: &Link| (link.clear_desk().drain(&link.lane), DropReason::Stopped);
+        let in_lanes = peer.links.iter().map(drain);
         for (messages, reason) in peer.take_dropped().chain(in_lanes) {
             if messages > 0 {
                 self.config.observer.event(&Event::Dropped { peer: peer.id, messages, reason });
@@ -78,27 +78,30 @@ impl TransportShared {
 }
 
 impl PeerShared {
-    pub(crate) fn new(id: MemberId, core: Arc<CoreShared>, limits: LaneLimits) -> Self {
+    pub(crate) fn new(id: MemberId, config: &Config, core: Arc<CoreShared>) -> Self {
+        let now = Instant::now();
+        let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
+        let link = |kind| {
+            let writer = StreamWriterConfig {
+                kind,
+                dialect: config.dialect,
+                local: config.id,
+                remote: id,
+                heartbeat_interval: config.heartbeat_interval,
+                stall_timeout: config.write_timeout,
+            };
+            Link::new(writer, limits, core.pool.clone(), now)
+        };
         Self {
             id,
+            links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
             core,
             slot: AtomicUsize::new(usize::MAX),
-            lanes: [Lane::new(limits), Lane::new(limits)],
-            up: Default::default(),
             paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             dropped: Default::default(),
             active_since: AtomicU64::new(0),
         }
-    }
-
-    /// True while the writer of this lane has a connection.
-    pub(crate) fn is_up(&self, lane: usize) -> bool {
-        self.up[lane].load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_up(&self, lane: usize, up: bool) {
-        self.up[lane].store(up, Ordering::Release);
     }
 
     /// Tells the core that the lane has messages, unless it was told already.
@@ -116,14 +119,6 @@ impl PeerShared {
     /// What senders dropped since the last time.
     pub(super) fn take_dropped(&self) -> impl Iterator<Item = (usize, DropReason)> {
         self.dropped.iter().map(|count| count.swap(0, Ordering::Relaxed)).zip(DROPPED)
-    }
-
-    /// Empties a lane from which nobody will write; how many messages it held.
-    pub(super) fn drain_lane(&self, lane: usize) -> usize {
-        let mut lost = VecDeque::new();
-        self.lanes[lane].take(&mut lost);
-        self.lanes[lane].release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
-        lost.len()
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

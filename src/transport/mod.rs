@@ -13,7 +13,6 @@ mod send;
 pub use send::Sent;
 
 use crate::config::{Config, Listen};
-use crate::cores::LaneLimits;
 use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::shared::{PeerShared, TransportShared};
@@ -88,8 +87,6 @@ impl Transport {
         let id = id.into();
         self.check_id(id)?;
         let urls = parse_urls(urls)?;
-        let config = &self.shared.config;
-        let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
         // Held until the letter is posted: the core must hear of comings and goings in their order.
         let mut peers = self.peers_mut();
         if self.shared.stopped.load(Ordering::SeqCst) {
@@ -98,7 +95,7 @@ impl Transport {
         if peers.contains_key(&id) {
             return Ok(());
         }
-        let peer = Arc::new(PeerShared::new(id, Arc::clone(&self.shared.core), limits));
+        let peer = Arc::new(PeerShared::new(id, &self.shared.config, Arc::clone(&self.shared.core)));
         peers.insert(id, Arc::clone(&peer));
         self.on_core(move |endpoint| endpoint.add_peer(peer, urls));
         Ok(())
@@ -173,9 +170,9 @@ impl Transport {
     pub fn queued(&self, id: impl Into<MemberId>) -> (usize, usize) {
         let peers = self.peers();
         let Some(peer) = peers.get(&id.into()) else { return (0, 0) };
-        peer.lanes
+        peer.links
             .iter()
-            .map(crate::cores::Lane::depth)
+            .map(|link| link.lane.depth())
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
     }
 
