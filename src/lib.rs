@@ -77,6 +77,8 @@ mod transport;
 #[cfg(feature = "io")]
 pub use config::{Config, Listen};
 #[cfg(feature = "io")]
+pub use cores::Spin;
+#[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
 pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};

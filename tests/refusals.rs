@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::Host;
 use raftring::cores::available_cpus;
 use raftring::proto::version::Version;
-use raftring::{Config, Cores, CoresConfig, Listen, MemberId, PeerError, StartError, Transport};
+use raftring::{Config, Cores, CoresConfig, Listen, MemberId, PeerError, Spin, StartError, Transport};
 
 /// The refusal of a transport with these settings.
 fn refused(adjust: impl FnOnce(&mut Config)) -> String {
@@ -109,7 +109,7 @@ fn a_cpu_that_does_not_exist_is_refused_and_the_choice_is_told() {
 #[test]
 fn absurd_cores_are_refused() {
     let mut config = CoresConfig::default();
-    config.spin = Duration::from_secs(1);
+    config.spin = Spin::Always(Duration::from_secs(1));
     assert_says(&cores_refused(&config), &["spin", "50 us"]);
     for entries in [0, 255, 1 << 20] {
         let mut config = CoresConfig::default();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use raftring::Spin;
 
 /// The most messages for one follower that one `send` carries while the load is bound by the window.
 ///
@@ -78,8 +79,8 @@ pub struct Plan {
     pub duration: Duration,
     /// How long the load runs before.
     pub warmup: Duration,
-    /// How long an idle core spins before it parks.
-    pub spin: Duration,
+    /// Whether an idle core spins before it parks.
+    pub spin: Spin,
     /// The cores to run on; the leader gets the first.
     pub cores: Vec<usize>,
 }
@@ -137,18 +138,26 @@ impl Plan {
     #[must_use]
     pub fn label(&self) -> String {
         let mut label = format!(
-            "{}-{}-f{}-e{}x{}-spin{}us",
+            "{}-{}-f{}-e{}x{}-spin-{}",
             self.mode,
             self.host,
             self.followers,
             self.entry_size,
             self.entries_per_message,
-            self.spin.as_micros()
+            spin_name(self.spin)
         );
         if let Some(pace) = self.pace {
             label += &format!("-r{}b{}", pace.rate, pace.burst);
         }
         label
+    }
+}
+
+fn spin_name(spin: Spin) -> String {
+    match spin {
+        Spin::Never => "never".to_owned(),
+        Spin::Adaptive(_) => "adaptive".to_owned(),
+        Spin::Always(time) => format!("{}us", time.as_micros()),
     }
 }
 
@@ -185,7 +194,7 @@ pub(crate) mod tests {
             pace: None,
             duration: Duration::from_millis(50),
             warmup: Duration::from_millis(10),
-            spin: Duration::ZERO,
+            spin: Spin::Never,
             cores: vec![0],
         }
     }

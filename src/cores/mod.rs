@@ -18,6 +18,7 @@ mod lane;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
+mod wager;
 
 pub use claim::{Claim, Claimed};
 pub use doorbell::Doorbell;
@@ -28,3 +29,4 @@ pub use lane::{Lane, LaneGuard, LaneLimits, Refused};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use wager::{Spin, Wager};

@@ -22,6 +22,7 @@ use super::operation::OperationGuard;
 use super::spin::{Partner, Pollers};
 use super::timers::{Sleep, Timers};
 use crate::buf::Pool;
+use crate::cores::{Spin, Wager};
 
 /// Every park ends within this time, whatever became of the doorbell; deadlines that no task
 /// sleeps for (heartbeats, stalls, silence) are looked at as often.
@@ -57,7 +58,7 @@ enum Waiter {
 pub(crate) struct Core {
     pub(crate) shared: Arc<CoreShared>,
     pub(super) pool: Pool,
-    spin: Duration,
+    wager: RefCell<Wager>,
     timers: Rc<Timers>,
     residents: RefCell<Vec<Option<Rc<dyn Resident>>>>,
     turn_waker: RefCell<Option<Waker>>,
@@ -79,12 +80,12 @@ thread_local! {
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<CoreShared>, spin: Duration) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<CoreShared>, spin: Spin) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             pool: shared.pool.clone(),
             shared,
-            spin,
+            wager: RefCell::new(Wager::new(spin)),
             timers: Rc::default(),
             residents: RefCell::default(),
             turn_waker: RefCell::default(),
@@ -267,7 +268,7 @@ impl Core {
             self.tick(now);
         }
         if worked {
-            self.last_work.set(now);
+            self.note_work_at(now);
         }
         worked
     }
@@ -314,7 +315,8 @@ impl Core {
     /// Notes that bytes moved: the spinning time starts anew.
     pub(super) fn note_work_at(&self, now: Instant) {
         self.clock.set(now);
-        self.last_work.set(now);
+        let idle_for = now.saturating_duration_since(self.last_work.replace(now));
+        self.wager.borrow_mut().worked(idle_for);
     }
 
     /// The time when the clock was last read, in this turn or at the last read of a socket: good
@@ -325,7 +327,8 @@ impl Core {
 
     /// True while the core polls instead of sleeping.
     pub(super) fn should_spin(&self) -> bool {
-        !self.spin.is_zero() && self.now().saturating_duration_since(self.last_work.get()) < self.spin
+        let idle_for = self.now().saturating_duration_since(self.last_work.get());
+        self.wager.borrow_mut().spins(idle_for)
     }
 
     /// Which turn this is: what happens between two of them has been runnable together.
@@ -343,7 +346,7 @@ impl Core {
     /// a round should look at.
     pub(super) fn next_round(&self, last_read: Instant) -> Option<impl Future<Output = ()> + '_> {
         let silent_for = self.now().saturating_duration_since(last_read);
-        if self.spin.is_zero() || silent_for >= self.spin || self.pollers.are_full() {
+        if !self.should_spin() || silent_for >= self.wager.borrow().limit() || self.pollers.are_full() {
             return None;
         }
         // The spinner may be asleep still.

@@ -16,11 +16,14 @@ use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
 use crate::buf::{Pool, PoolStats};
-use crate::cores::{Doorbell, Mailbox, PinError, available_cpus, pin_current_thread};
+use crate::cores::{Doorbell, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
 /// Ring entries for 256 connections with two operations each and room to spare.
 const RING_ENTRIES: u32 = 1024;
+
+/// Longer than a wake-up takes: two cores that talk to each other then find out that both should spin.
+const SPIN_DEFAULT: Duration = Duration::from_micros(50);
 
 /// A core may not spin for longer: it would look like a hang.
 const SPIN_MAX: Duration = Duration::from_millis(100);
@@ -31,16 +34,16 @@ const SPIN_MAX: Duration = Duration::from_millis(100);
 pub struct CoresConfig {
     /// One core a CPU, pinned to it, in this order.
     pub cpus: Vec<usize>,
-    /// How long a core polls after its last work before it sleeps. Each poll is a system call, so
-    /// a spinning core uses its CPU whole; 0 (the default) sleeps at once.
-    pub spin: Duration,
+    /// Whether and how long a core polls after its last work before it sleeps. A spinning core uses
+    /// its CPU whole, so by default it does only where work comes again within 50 us as a rule.
+    pub spin: Spin,
     /// Entries of each core's ring; each connection needs two.
     pub ring_entries: u32,
 }
 
 impl Default for CoresConfig {
     fn default() -> Self {
-        Self { cpus: available_cpus(), spin: Duration::ZERO, ring_entries: RING_ENTRIES }
+        Self { cpus: available_cpus(), spin: Spin::Adaptive(SPIN_DEFAULT), ring_entries: RING_ENTRIES }
     }
 }
 
@@ -64,8 +67,8 @@ impl CoresConfig {
         if let Some(&cpu) = self.cpus.iter().find(|cpu| !available.contains(cpu)) {
             return Err(PinError { cpu, available }.into());
         }
-        if self.spin > SPIN_MAX {
-            return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin));
+        if self.spin.limit() > SPIN_MAX {
+            return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin.limit()));
         }
         if !(ring::ENTRIES_MIN..=ring::ENTRIES_MAX).contains(&self.ring_entries) {
             let entries = self.ring_entries;
@@ -245,7 +248,7 @@ fn start_one(
 fn run_one(
     shared: Arc<CoreShared>,
     cpu: usize,
-    spin: Duration,
+    spin: Spin,
     entries: u32,
     ready: &mpsc::SyncSender<Result<(), StartError>>,
 ) {
