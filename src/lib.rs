@@ -75,7 +75,7 @@ mod sync;
 mod transport;
 
 #[cfg(feature = "io")]
-pub use config::{Config, Listen};
+pub use config::{Config, Listen, Placement};
 #[cfg(feature = "io")]
 pub use cores::Spin;
 #[cfg(feature = "io")]

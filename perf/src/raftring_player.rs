@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use raftring::raftpb::Message;
 use raftring::{
-    Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, Signal, SnapshotStatus, Transport, Via,
+    Config, Cores, CoresConfig, Listen, MemberId, Origin, Placement, Raft, Signal, SnapshotStatus, Transport,
+    Via,
 };
 
 use crate::batch::Batch;
@@ -93,8 +94,11 @@ impl Cluster {
                 inbox: threaded.then(Inbox::default),
                 connected: AtomicBool::new(false),
             });
-            let transport =
-                Transport::start(config_of(number, &cores), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
+            let transport = Transport::start(
+                config_of(number, place(plan, number).1),
+                &cores,
+                Arc::clone(&member) as Arc<dyn Raft>,
+            )?;
             ensure!(member.transport.set(transport).is_ok(), "a member has one transport");
             Ok(member)
         });
@@ -117,7 +121,11 @@ impl Cluster {
         let leader = self.members[0].transport();
         for follower in &self.members[1..] {
             follower.transport().add_peer(member_id(0), [url(leader)])?;
-            leader.add_peer(member_id(follower.number), [url(follower.transport())])?;
+            leader.add_peer_on(
+                place(&self.plan, follower.number).0,
+                member_id(follower.number),
+                [url(follower.transport())],
+            )?;
         }
         wait_until("every follower hears the leader", START_MAX, || {
             let silent = (0..self.plan.followers).filter(|&follower| self.meter.hellos(follower) == 0);
@@ -209,13 +217,24 @@ impl Running {
     }
 }
 
-fn config_of(number: usize, cores: &Cores) -> Config {
+fn place(plan: &Plan, number: usize) -> (usize, usize) {
+    let n = plan.cores.len();
+    let off: usize = std::env::var("RR_OFF").ok().and_then(|v| v.parse().ok()).unwrap_or(9);
+    if number == 0 {
+        return (0, 0);
+    }
+    if plan.followers == 1 || off == 9 {
+        return (0, if n == 1 { 0 } else { 1 + (number - 1) % (n - 1) });
+    }
+    ((number - 1) % n, (number - 1 + off) % n)
+}
+
+fn config_of(number: usize, place: usize) -> Config {
     let mut config = Config::new(member_id(number), CLUSTER);
     config.listen = Listen::Address(([127, 0, 0, 1], 0).into());
     // Everyone connects from one address, and all at once.
     config.handshakes_per_address_max = config.handshakes_max;
-    let others = cores.count() - 1;
-    config.core = if number == 0 || others == 0 { 0 } else { 1 + (number - 1) % others };
+    config.placement = Placement::Core(place);
     config
 }
 

@@ -15,6 +15,7 @@ mod doorbell;
 mod event;
 mod flag;
 mod lane;
+mod load;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
@@ -26,6 +27,7 @@ pub use doorbell::Doorbell;
 pub(crate) use event::Event;
 pub(crate) use flag::Flag;
 pub use lane::{Lane, LaneGuard, LaneLimits, Refused};
+pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};

@@ -16,7 +16,7 @@ use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
 use crate::buf::{Pool, PoolStats};
-use crate::cores::{Doorbell, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
+use crate::cores::{Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
 /// Ring entries for 256 connections with two operations each and room to spare.
@@ -184,9 +184,13 @@ impl Cores {
         self.inner.stopped.load(Ordering::Acquire)
     }
 
+    pub(crate) fn all(&self) -> &[Arc<CoreShared>] {
+        &self.inner.cores
+    }
+
     pub(crate) fn core(&self, index: usize) -> Result<&Arc<CoreShared>, ConfigError> {
         self.inner.cores.get(index).ok_or_else(|| ConfigError {
-            setting: "core",
+            setting: "placement",
             advice: format!("there is no core {index}; choose from 0 to {}", self.count() - 1),
         })
     }
@@ -230,7 +234,13 @@ fn start_one(
     cpu: usize,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
-    let shared = Arc::new(CoreShared { index, pool: Pool::new(), mailbox: Mailbox::default(), doorbell });
+    let shared = Arc::new(CoreShared {
+        index,
+        load: Load::new(),
+        pool: Pool::new(),
+        mailbox: Mailbox::default(),
+        doorbell,
+    });
     let (ready, started) = mpsc::sync_channel(1);
     let of_thread = Arc::clone(&shared);
     let (spin, entries) = (config.spin, config.ring_entries);

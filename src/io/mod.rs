@@ -17,6 +17,7 @@ mod dial;
 mod doorbell;
 mod endpoint;
 mod guard;
+mod handover;
 mod input;
 pub(crate) mod letter;
 pub(crate) mod link;

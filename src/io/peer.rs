@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -112,10 +111,6 @@ impl Peer {
 
     pub(super) fn update_urls(&self, urls: PeerUrls) {
         self.picker.borrow_mut().update(urls);
-    }
-
-    pub(super) fn lives_at(&self, address: IpAddr) -> bool {
-        self.picker.borrow().urls().as_slice().iter().any(|url| url.host().parse() == Ok(address))
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -1,11 +1,13 @@
 //! The part of a transport and its peers that every thread sees.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::cores::Cores;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
 use crate::config::Config;
@@ -14,6 +16,7 @@ use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
+use crate::proto::peer_url::PeerUrls;
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
 
@@ -23,11 +26,13 @@ pub(crate) struct TransportShared {
     /// What we say of ourselves in handshakes.
     pub(crate) own: Identity,
     pub(crate) raft: Arc<dyn Raft>,
-    pub(crate) core: Arc<CoreShared>,
     pub(crate) peers: RwLock<FxHashMap<MemberId, Arc<PeerShared>>>,
     pub(crate) stopped: AtomicBool,
-    /// Where the core keeps the endpoint; `usize::MAX` until it moved in.
-    pub(crate) slot: AtomicUsize,
+    pub(crate) cores: Box<[Arc<CoreShared>]>,
+    /// Keeps the threads alive; `None` once it was stopped.
+    pub(crate) alive: Mutex<Option<Cores>>,
+    /// Where each core keeps its endpoint; `usize::MAX` until it moved in.
+    pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
 }
@@ -43,6 +48,8 @@ pub(crate) const fn lane_of(kind: StreamKind) -> usize {
 /// One peer.
 pub(crate) struct PeerShared {
     pub(crate) id: MemberId,
+    /// Where it is dialled: the core that owns it has a copy in its picker.
+    urls: RwLock<PeerUrls>,
     pub(crate) core: Arc<CoreShared>,
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
@@ -65,6 +72,17 @@ const DROPPED: [DropReason; 5] = [
 ];
 
 impl TransportShared {
+    /// One of its peers.
+    pub(crate) fn peer(&self, id: MemberId) -> Option<Arc<PeerShared>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// True if a peer's URL names this address.
+    pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().any(|peer| peer.lives_at(address))
+    }
+
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
         let drain = |link: &Link| (link.clear_desk().drain(&link.lane), DropReason::Stopped);
@@ -77,8 +95,15 @@ impl TransportShared {
     }
 }
 
+impl Drop for PeerShared {
+    fn drop(&mut self) {
+        self.core.load.remove();
+    }
+}
+
 impl PeerShared {
-    pub(crate) fn new(id: MemberId, config: &Config, core: Arc<CoreShared>) -> Self {
+    pub(crate) fn new(id: MemberId, urls: PeerUrls, config: &Config, core: Arc<CoreShared>) -> Self {
+        core.load.add();
         let now = Instant::now();
         let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
         let link = |kind| {
@@ -94,6 +119,7 @@ impl PeerShared {
         };
         Self {
             id,
+            urls: RwLock::new(urls),
             links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
             core,
             slot: AtomicUsize::new(usize::MAX),
@@ -102,6 +128,19 @@ impl PeerShared {
             dropped: Default::default(),
             active_since: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn urls(&self) -> PeerUrls {
+        self.urls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_urls(&self, urls: PeerUrls) {
+        *self.urls.write().unwrap_or_else(PoisonError::into_inner) = urls;
+    }
+
+    fn lives_at(&self, address: IpAddr) -> bool {
+        let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
+        urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
     }
 
     /// Tells the core that the lane has messages, unless it was told already.

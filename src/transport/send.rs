@@ -11,6 +11,7 @@ use super::Transport;
 use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
+use crate::io::letter::CoreShared;
 use crate::io::link::{Moment, Parcel};
 use crate::io::shared::PeerShared;
 use crate::io::{Core, Peer};
@@ -70,7 +71,8 @@ struct Sender<'a> {
     here: Option<Rc<Core>>,
     moment: Moment,
     sent: Sent,
-    ring: bool,
+    /// Cores that got letters: each is rung once a batch.
+    ring: SmallVec<[Arc<CoreShared>; 2]>,
 }
 
 impl<'a> Sender<'a> {
@@ -80,7 +82,7 @@ impl<'a> Sender<'a> {
             Some(core) => core.moment(),
             None => Moment { now: Instant::now(), turn: None },
         };
-        Self { transport, here, moment, sent: Sent::default(), ring: false }
+        Self { transport, here, moment, sent: Sent::default(), ring: SmallVec::new() }
     }
 
     fn send<P: Parcel>(mut self, batch: impl Iterator<Item = P>) -> Sent {
@@ -98,8 +100,8 @@ impl<'a> Sender<'a> {
             run.push(parcel);
         }
         self.hand_over(to, &mut run, true);
-        if self.ring {
-            self.transport.shared.core.doorbell.ring();
+        for core in self.ring {
+            core.doorbell.ring();
         }
         self.sent
     }
@@ -109,7 +111,7 @@ impl<'a> Sender<'a> {
         if run.is_empty() {
             return;
         }
-        let peer = self.transport.peers().get(&MemberId(to)).cloned();
+        let peer = self.transport.shared.peer(MemberId(to));
         let Some(peer) = peer else { return self.unknown(MemberId(to), run.drain(..).count()) };
         let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
         let mut visits = [None, None];
@@ -145,8 +147,14 @@ impl<'a> Sender<'a> {
             Some(peer) => peer.wake_writer(lane),
             None => {
                 peer.post_dirty(lane);
-                self.ring = true;
+                self.ring(peer);
             }
+        }
+    }
+
+    fn ring(&mut self, peer: &PeerShared) {
+        if !self.ring.iter().any(|core| Arc::ptr_eq(core, &peer.core)) {
+            self.ring.push(Arc::clone(&peer.core));
         }
     }
 
@@ -162,7 +170,7 @@ impl<'a> Sender<'a> {
         self.sent.dropped += 1;
         if peer.count_dropped(reason, 1) {
             peer.post_dirty(0);
-            self.ring = true;
+            self.ring(peer);
         }
         if snapshot {
             let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
