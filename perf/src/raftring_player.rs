@@ -1,5 +1,4 @@
-//! raftring itself: one transport a member, the leader on the first core, the followers spread
-//! over the others.
+//! raftring itself: one transport a member, placed on the cores as the plan says.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,11 +93,8 @@ impl Cluster {
                 inbox: threaded.then(Inbox::default),
                 connected: AtomicBool::new(false),
             });
-            let transport = Transport::start(
-                config_of(number, place(plan, number).1),
-                &cores,
-                Arc::clone(&member) as Arc<dyn Raft>,
-            )?;
+            let transport =
+                Transport::start(config_of(plan, number), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
             ensure!(member.transport.set(transport).is_ok(), "a member has one transport");
             Ok(member)
         });
@@ -122,7 +118,7 @@ impl Cluster {
         for follower in &self.members[1..] {
             follower.transport().add_peer(member_id(0), [url(leader)])?;
             leader.add_peer_on(
-                place(&self.plan, follower.number).0,
+                self.plan.leaders_core(follower.number),
                 member_id(follower.number),
                 [url(follower.transport())],
             )?;
@@ -217,24 +213,12 @@ impl Running {
     }
 }
 
-fn place(plan: &Plan, number: usize) -> (usize, usize) {
-    let n = plan.cores.len();
-    let off: usize = std::env::var("RR_OFF").ok().and_then(|v| v.parse().ok()).unwrap_or(9);
-    if number == 0 {
-        return (0, 0);
-    }
-    if plan.followers == 1 || off == 9 {
-        return (0, if n == 1 { 0 } else { 1 + (number - 1) % (n - 1) });
-    }
-    ((number - 1) % n, (number - 1 + off) % n)
-}
-
-fn config_of(number: usize, place: usize) -> Config {
+fn config_of(plan: &Plan, number: usize) -> Config {
     let mut config = Config::new(member_id(number), CLUSTER);
     config.listen = Listen::Address(([127, 0, 0, 1], 0).into());
     // Everyone connects from one address, and all at once.
     config.handshakes_per_address_max = config.handshakes_max;
-    config.placement = Placement::Core(place);
+    config.placement = Placement::Core(plan.core_of(number));
     config
 }
 
