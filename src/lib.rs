@@ -84,7 +84,7 @@ pub use error::{ConfigError, PeerError, StartError};
 pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
-pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, Signal};
+pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal};
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 #[cfg(feature = "io")]

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::insight::{CoreCounters, CoreStats, IdleTime};
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Moment;
 use super::operation::OperationGuard;
@@ -66,13 +67,13 @@ pub(crate) struct Core {
     armed: Cell<bool>,
     last_work: Cell<Instant>,
     clock: Cell<Instant>,
-    turns: Cell<u64>,
+    counters: CoreCounters,
+    idle: IdleTime,
     pollers: Pollers,
     next_tick: Cell<Instant>,
     tasks: Cell<usize>,
     operations: Cell<usize>,
     stopping: Cell<bool>,
-    panics: Cell<u64>,
 }
 
 thread_local! {
@@ -93,13 +94,13 @@ impl Core {
             armed: Cell::new(false),
             last_work: Cell::new(now),
             clock: Cell::new(now),
-            turns: Cell::new(0),
+            counters: CoreCounters::default(),
+            idle: IdleTime::new(now),
             pollers: Pollers::default(),
             next_tick: Cell::new(now + TICK),
             tasks: Cell::new(0),
             operations: Cell::new(0),
             stopping: Cell::new(false),
-            panics: Cell::new(0),
         })
     }
 
@@ -116,6 +117,7 @@ impl Core {
     /// then nobody need ring.
     pub(super) fn awake(&self) {
         if self.armed.replace(false) {
+            self.idle.end(Instant::now());
             self.shared.doorbell.disarm();
             if let Some(waker) = self.turn_waker.borrow_mut().take() {
                 waker.wake();
@@ -133,31 +135,34 @@ impl Core {
         output
     }
 
-    /// Operations that the kernel holds.
-    pub(crate) fn operations(&self) -> usize {
-        self.operations.get()
+    /// What it holds and did.
+    pub(super) fn stats(&self) -> CoreStats {
+        let (rung, suppressed) = self.shared.doorbell.counters();
+        let mut stats = CoreStats {
+            tasks: self.tasks.get(),
+            operations: self.operations.get(),
+            blocks: self.pool.stats(),
+            peers: self.shared.load.peers(),
+            busy: self.shared.load.busy(),
+            rung,
+            suppressed,
+            ..CoreStats::default()
+        };
+        self.counters.write_to(&mut stats);
+        stats
     }
 
-    /// Tasks alive.
-    pub(crate) fn tasks(&self) -> usize {
-        self.tasks.get()
-    }
-
-    /// Memory of the core.
-    pub(crate) const fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// Panics caught.
-    pub(crate) const fn panics(&self) -> u64 {
-        self.panics.get()
+    /// The host is called with so many messages of a stream.
+    pub(super) fn note_processed(&self, messages: usize) {
+        self.counters.process_calls.add(1);
+        self.counters.processed.add(messages);
     }
 
     /// Runs something that calls the host; `None` if it panicked, which is counted.
     pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(f));
         if result.is_err() {
-            self.panics.set(self.panics.get() + 1);
+            self.counters.panics.add(1);
         }
         result.ok()
     }
@@ -254,9 +259,13 @@ impl Core {
     fn turn(self: &Rc<Self>, letters: &mut Vec<Letter>) -> bool {
         self.armed.set(false);
         self.shared.doorbell.disarm();
-        self.turns.set(self.turns.get() + 1);
+        self.counters.turns.add(1);
         self.shared.mailbox.take(letters);
         let worked = !letters.is_empty();
+        if worked {
+            self.counters.letter_batches.add(1);
+            self.counters.letters.add(letters.len());
+        }
         for letter in letters.drain(..) {
             self.open(letter);
         }
@@ -264,7 +273,8 @@ impl Core {
         self.clock.set(now);
         self.timers.fire(now);
         if now >= self.next_tick.get() {
-            self.next_tick.set(now + TICK);
+            self.counters.note_late(now.saturating_duration_since(self.next_tick.replace(now + TICK)));
+            self.shared.load.set_busy(self.idle.busy_part(now));
             self.tick(now);
         }
         if worked {
@@ -315,6 +325,7 @@ impl Core {
     /// Notes that bytes moved: the spinning time starts anew.
     pub(super) fn note_work_at(&self, now: Instant) {
         self.clock.set(now);
+        self.idle.end(now);
         let idle_for = now.saturating_duration_since(self.last_work.replace(now));
         self.wager.borrow_mut().worked(idle_for);
     }
@@ -333,7 +344,7 @@ impl Core {
 
     /// Which turn this is: what happens between two of them has been runnable together.
     fn turn_number(&self) -> u64 {
-        self.turns.get()
+        self.counters.turns.get()
     }
 
     /// When a sender on this core works.
@@ -379,7 +390,9 @@ impl Core {
             }
             in_a_row = 0;
             self.pollers.wake();
+            self.idle.begin(self.now());
             if self.should_spin() {
+                self.counters.spins.add(1);
                 partner.pass().await;
                 continue;
             }
@@ -388,6 +401,7 @@ impl Core {
             if !self.shared.mailbox.is_empty() {
                 continue;
             }
+            self.counters.parks.add(1);
             self.wait(park.as_mut()).await;
         }
         partner.stop();

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::core::Core;
+use super::insight::CoreStats;
 use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
-use crate::buf::{Pool, PoolStats};
+use crate::buf::Pool;
 use crate::cores::{Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
@@ -92,24 +93,6 @@ struct Inner {
     stopped: AtomicBool,
 }
 
-/// What one core holds and does, at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct CoreStats {
-    /// Tasks alive.
-    pub tasks: usize,
-    /// Operations that the kernel holds.
-    pub operations: usize,
-    /// Blocks out and at home.
-    pub blocks: PoolStats,
-    /// Wakes of a sleeping core, and rings that were not needed.
-    pub rung: u64,
-    /// See `rung`.
-    pub suppressed: u64,
-    /// Panics caught: of the host's callbacks, or of a task.
-    pub panics: u64,
-}
-
 impl Cores {
     /// Starts the threads; returns when every ring is built and has done one operation.
     ///
@@ -160,17 +143,7 @@ impl Cores {
     pub fn stats(&self, core: usize) -> Result<CoreStats, ConfigError> {
         let shared = self.core(core)?;
         let (sender, receiver) = mpsc::sync_channel(1);
-        let (rung, suppressed) = shared.doorbell.counters();
-        shared.run(move |core| {
-            let _ = sender.send(CoreStats {
-                tasks: core.tasks(),
-                operations: core.operations(),
-                blocks: core.pool().stats(),
-                rung,
-                suppressed,
-                panics: core.panics(),
-            });
-        });
+        shared.run(move |core| _ = sender.send(core.stats()));
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
     }
 

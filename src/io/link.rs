@@ -19,6 +19,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
 use crate::cores::{Claim, Claimed, Lane, LaneLimits, Refused};
@@ -50,6 +51,8 @@ pub(super) struct Desk {
     unsent: Option<io::Result<Chain>>,
     /// The turn of the core in which something was sent directly.
     sent_in_turn: u64,
+    direct_writes: u64,
+    ring_writes: u64,
 }
 
 /// What a message is handed over as: the host's own, or lent.
@@ -90,7 +93,8 @@ impl Link {
     pub(super) fn new(config: StreamWriterConfig, limits: LaneLimits, pool: Pool, now: Instant) -> Self {
         let machine = StreamWriter::new(config, pool, now);
         let (queue, socket, unsent) = (VecDeque::new(), None, None);
-        let desk = Desk { machine, queue, socket, unsent, sent_in_turn: 0 };
+        let (sent_in_turn, direct_writes, ring_writes) = (0, 0, 0);
+        let desk = Desk { machine, queue, socket, unsent, sent_in_turn, direct_writes, ring_writes };
         Self { lane: Lane::new(limits), up: AtomicBool::new(false), desk: Claim::new(desk) }
     }
 
@@ -112,6 +116,19 @@ impl Link {
     /// run of messages at most.
     pub(super) fn clear_desk(&self) -> Claimed<'_, Desk> {
         self.desk.claim()
+    }
+
+    pub(super) fn stats(&self) -> LinkStats {
+        let (queued_messages, queued_bytes) = self.lane.depth();
+        let desk = self.clear_desk();
+        LinkStats {
+            queued_messages,
+            queued_bytes,
+            unflushed_bytes: desk.machine.unflushed_bytes(),
+            direct_writes: desk.direct_writes,
+            ring_writes: desk.ring_writes,
+            writer: desk.machine.counters(),
+        }
     }
 
     /// Begins a run of messages of one thread.
@@ -195,7 +212,9 @@ impl Desk {
     pub(super) fn poll_transmit(&mut self, lane: &Lane<Message>, now: Instant) -> Option<io::Result<Chain>> {
         self.fill(lane);
         self.note_drained(lane);
-        self.unsent.take().or_else(|| self.machine.poll_transmit(now).map(Ok))
+        let chain = self.unsent.take().or_else(|| self.machine.poll_transmit(now).map(Ok));
+        self.ring_writes += u64::from(matches!(chain, Some(Ok(_))));
+        chain
     }
 
     /// Sends what is encoded, at once and past the ring, when the link has been idle or a good write
@@ -216,6 +235,7 @@ impl Desk {
         self.sent_in_turn = moment.turn.unwrap_or_default();
         match sys::send_now(socket, &chain) {
             Ok(count) if count == chain.len() => {
+                self.direct_writes += 1;
                 self.machine.handle_written();
                 // What had no room to be encoded goes on from there: nobody else looks after it.
                 return self.is_drained(lane);

@@ -154,6 +154,7 @@ impl Peer {
     /// Messages were lost: told once for all of them, as rafthttp does.
     pub(super) fn report_lost(&self, messages: usize, reason: DropReason) {
         if messages > 0 {
+            self.shared.note_told(reason, messages);
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
             if reason != DropReason::Paused && !self.stopping.get() {
                 let raft = &self.endpoint.shared.raft;

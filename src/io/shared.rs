@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::cores::Cores;
+use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
 use crate::config::Config;
@@ -58,6 +59,8 @@ pub(crate) struct PeerShared {
     pub(crate) stopped: AtomicBool,
     /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
     dropped: [AtomicUsize; DROPPED.len()],
+    /// Messages dropped, by reason, that were told.
+    told: [AtomicU64; DropReason::ALL.len()],
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
 }
@@ -89,6 +92,7 @@ impl TransportShared {
         let in_lanes = peer.links.iter().map(drain);
         for (messages, reason) in peer.take_dropped().chain(in_lanes) {
             if messages > 0 {
+                peer.note_told(reason, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, messages, reason });
             }
         }
@@ -126,6 +130,7 @@ impl PeerShared {
             paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             dropped: Default::default(),
+            told: Default::default(),
             active_since: AtomicU64::new(0),
         }
     }
@@ -153,6 +158,20 @@ impl PeerShared {
     /// host once for all of them.
     pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
         self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
+        self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// What the peer holds and did; waits for a sender at work, so only for the core.
+    pub(crate) fn stats(&self) -> PeerStats {
+        let mut dropped = [0; DropReason::ALL.len()];
+        for (count, told) in dropped.iter_mut().zip(&self.told) {
+            *count = told.load(Ordering::Relaxed);
+        }
+        let [msgapp, message] = &self.links;
+        PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
     }
 
     /// What senders dropped since the last time.

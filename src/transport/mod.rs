@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
@@ -18,7 +19,7 @@ use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
-use crate::io::{Cores, Ending, Endpoint, Posted};
+use crate::io::{Cores, Ending, Endpoint, PeerStats, Posted};
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -237,6 +238,17 @@ impl Transport {
         if let Some(peer) = self.shared.peer(id.into()) {
             peer.paused.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer
+    /// within a second. Not for use on a core, which would wait for itself.
+    #[must_use]
+    pub fn peer_stats(&self, id: impl Into<MemberId>) -> Option<PeerStats> {
+        let peer = self.shared.peer(id.into())?;
+        let (sender, receiver) = sync_channel(1);
+        let of_letter = Arc::clone(&peer);
+        peer.core.run(move |_| drop(sender.send(of_letter.stats())));
+        receiver.recv_timeout(Duration::from_secs(1)).ok()
     }
 
     /// Messages and payload bytes that wait to be encoded for a peer, on both streams.
