@@ -100,6 +100,15 @@ impl Messages {
         Some(past / self.entries_per_message)
     }
 
+    /// As [`Self::number`], for a message that most likely has number `expected`: the divisions of a
+    /// saturated run are a tenth of what its receiver does.
+    #[must_use]
+    pub fn number_near(&self, message: &Message, expected: u64) -> Option<u64> {
+        let index = INDEX_BASE + expected * self.entries_per_message;
+        let as_expected = message.r#type == Some(MessageType::MsgApp as i32) && message.index == Some(index);
+        if as_expected { Some(expected) } else { self.number(message) }
+    }
+
     /// True for the MsgApp that [`Self::hello`] makes.
     #[must_use]
     pub fn is_hello(&self, message: &Message) -> bool {

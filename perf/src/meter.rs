@@ -1,5 +1,6 @@
 //! What was sent when, what arrived when, and what it cost.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -128,19 +129,21 @@ impl Meter {
         let mut run = Run::default();
         let mut frontier = None;
         for message in messages {
-            let Some(number) = self.messages.number(message) else {
+            let Some(number) = self.messages.number_near(message, frontier.unwrap_or(0)) else {
                 own.hellos.fetch_add(u64::from(self.messages.is_hello(message)), Ordering::Release);
                 continue;
             };
-            if run.count > 0 && number / self.batch != run.batch {
-                arrivals.take(own, run, now, self.mode, measuring);
-                run.count = 0;
+            if !run.numbers.contains(&number) {
+                if run.count > 0 {
+                    arrivals.take(own, &run, now, self.mode, measuring);
+                }
+                run = Run::of(number, self.batch);
             }
-            run = Run { batch: number / self.batch, count: run.count + 1 };
+            run.count += 1;
             frontier = Some(number + 1);
         }
         if run.count > 0 {
-            arrivals.take(own, run, now, self.mode, measuring);
+            arrivals.take(own, &run, now, self.mode, measuring);
         }
         // The credit is given after the stamps are read: from here on they may be overwritten.
         drop(arrivals);
@@ -228,14 +231,24 @@ impl Meter {
 }
 
 /// Messages of one batch that were processed together.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Run {
     batch: u64,
+    /// All that are in the batch.
+    numbers: Range<u64>,
     count: u64,
 }
 
+impl Run {
+    /// None so far, of the batch that message `number` is in.
+    fn of(number: u64, batch_len: u64) -> Self {
+        let batch = number / batch_len;
+        Self { batch, numbers: batch * batch_len..(batch + 1) * batch_len, count: 0 }
+    }
+}
+
 impl Arrivals {
-    fn take(&mut self, own: &FollowerMeter, run: Run, now: u64, mode: Mode, measuring: bool) {
+    fn take(&mut self, own: &FollowerMeter, run: &Run, now: u64, mode: Mode, measuring: bool) {
         if measuring {
             self.measured += run.count;
         }

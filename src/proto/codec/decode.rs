@@ -64,7 +64,7 @@ pub(super) fn decode_entry(
     bytes: &Bytes,
     range: Range<usize>,
 ) -> Result<(), DecodeError> {
-    match entry_in_order(entries, bytes, range.clone()) {
+    match entry_in_order(bytes, range.clone(), |entry| entries.push(entry)) {
         Ok(()) => Ok(()),
         Err(Unusual) => decode_unusual_entry(entries, bytes.slice(range)),
     }
@@ -82,20 +82,23 @@ fn enum_number(bits: Option<u64>) -> Option<i32> {
     bits.map(|bits| bits as i32)
 }
 
-/// Pushes nothing if the entry is unusual.
+/// Reads the entry that is all of `bytes[range]` and gives it to `put`, which knows its place.
 #[inline(always)]
-fn entry_in_order(entries: &mut Vec<Entry>, bytes: &Bytes, range: Range<usize>) -> Result<(), Unusual> {
+pub(super) fn entry_in_order<T>(
+    bytes: &Bytes,
+    range: Range<usize>,
+    put: impl FnOnce(Entry) -> T,
+) -> Result<T, Unusual> {
     let mut cursor = Cursor::new(&bytes[..range.end], range.start);
     let r#type = enum_number(cursor.scalar(key::ENTRY_TYPE)?);
     let term = cursor.scalar(key::ENTRY_TERM)?;
     let index = cursor.scalar(key::ENTRY_INDEX)?;
     let data = cursor.delimited(key::ENTRY_DATA)?;
     cursor.done()?;
-    match data {
-        Some(range) => entries.push(Entry { r#type, term, index, data: Some(bytes.slice(range)) }),
-        None => entries.push(Entry { r#type, term, index, data: None }),
-    }
-    Ok(())
+    Ok(match data {
+        Some(range) => put(Entry { r#type, term, index, data: Some(bytes.slice(range)) }),
+        None => put(Entry { r#type, term, index, data: None }),
+    })
 }
 
 /// Leaves anything in `message` if it is unusual.
@@ -141,7 +144,7 @@ fn entries_in_order(
     }
     let mut entries = Vec::with_capacity(count);
     while let Some(range) = cursor.delimited(key::ENTRIES)? {
-        entry_in_order(&mut entries, bytes, range)?;
+        entry_in_order(bytes, range, |entry| entries.push(entry))?;
     }
     Ok(entries)
 }

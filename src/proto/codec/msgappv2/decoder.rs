@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{APP_ENTRIES, HeadBytes, LINK_HEARTBEAT, MSG_APP, Position};
 use crate::id::MemberId;
-use crate::proto::codec::decode::decode_entry;
+use crate::proto::codec::decode::{decode_entry, entry_in_order};
 use crate::proto::codec::limits::{DecodeError, FrameLimits};
 use crate::proto::codec::message::LENGTH_BYTES;
 use crate::proto::codec::size::delimited_size;
@@ -16,6 +16,9 @@ use crate::raftpb::{Entry, Message, MessageType};
 
 /// A type byte and 8 bytes of count or length.
 const HEADER_BYTES: usize = 1 + LENGTH_BYTES;
+
+/// What is in front of the entry in a frame of one: the header and the entry's length.
+const LONE_FRONT_BYTES: usize = HEADER_BYTES + LENGTH_BYTES;
 
 /// Reads frames. Agrees with `msgAppV2Decoder.decode` on everything that is well formed, and gives
 /// an error where that panics (sharp edges 1 to 3).
@@ -69,6 +72,7 @@ impl MsgAppV2Decoder {
             return Ok(decoded);
         }
         loop {
+            while self.decode_lone_entry(bytes, &mut decoded, out) {}
             let unit =
                 decoded.consumed..decoded.consumed + self.next_unit_frame(&bytes[decoded.consumed..])?;
             if unit.end > bytes.len() {
@@ -156,6 +160,57 @@ impl MsgAppV2Decoder {
         self.head = HeadBytes::new(self.remote, self.local, self.position.term, Dialect::default());
         decoded.drop_link_heartbeat(out);
         Ok(())
+    }
+
+    /// Decodes a frame of one plain entry that is all there: what a busy stream mostly carries.
+    /// False, and nothing is done, if it is anything else, which the general way decodes or refuses.
+    ///
+    /// All that is found stays in registers until it is where it belongs: a list of entries that is
+    /// filled and then moved is loaded before its stores have retired, which takes longer than to
+    /// decode it.
+    #[inline]
+    fn decode_lone_entry(&mut self, bytes: &Bytes, decoded: &mut Decoded, out: &mut Vec<Message>) -> bool {
+        let Some((front, rest)) = bytes[decoded.consumed..].split_first_chunk::<LONE_FRONT_BYTES>() else {
+            return false;
+        };
+        let [APP_ENTRIES, 0, 0, 0, 0, 0, 0, 0, 1, len @ ..] = *front else { return false };
+        let len = u64::from_be_bytes(len);
+        let sum = len.saturating_add(LENGTH_BYTES as u64);
+        if self.limits.check_len(sum).is_err() || self.limits.check_entries(1).is_err() {
+            return false;
+        }
+        let Some(commit) = rest.get(len as usize..).and_then(frame_integer) else { return false };
+        let start = decoded.consumed + LONE_FRONT_BYTES;
+        let end = start + len as usize;
+        let Ok(entry) = entry_in_order(bytes, start..end, |entry| entry) else { return false };
+        decoded.consumed = end + LENGTH_BYTES;
+        decoded.message_bytes += delimited_size(len as usize);
+        self.push_lone(entry, commit, decoded, out);
+        true
+    }
+
+    /// Hands out the append of a frame of one entry. As `fill_message_head`, but made in one go and
+    /// where it is to be.
+    #[inline]
+    fn push_lone(&mut self, entry: Entry, commit: u64, decoded: &mut Decoded, out: &mut Vec<Message>) {
+        let Position { term, index } = self.position;
+        self.position = self.position.after_entries(1);
+        let (local, remote) = (self.local.0, self.remote.0);
+        let end = out.len();
+        // Not `push`, which makes the message elsewhere and moves it.
+        out.resize_with(end + 1, || Message {
+            r#type: Some(MessageType::MsgApp as i32),
+            to: Some(local),
+            from: Some(remote),
+            term: Some(term),
+            log_term: Some(term),
+            index: Some(index),
+            commit: Some(commit),
+            ..Message::default()
+        });
+        // The list of a fresh message needs no drop, which the compiler does not see.
+        std::mem::forget(std::mem::replace(&mut out[end].entries, vec![entry]));
+        decoded.message_bytes += self.head.with(index, commit);
     }
 
     /// Goes on with an AppEntries frame; false if its commit has not arrived yet.
