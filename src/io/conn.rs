@@ -230,7 +230,7 @@ const DELAY_ACKS_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Looks at a lone socket in one round: under two microseconds, which is what everything else then
 /// waits at most. A round costs as much as several looks.
-const LOOKS_A_ROUND_MAX: usize = 8;
+const LOOKS_A_ROUND_MAX: usize = 24;
 
 /// What one socket may read before everything else of its core runs once.
 const RUN_BYTES_MAX: usize = 256 << 10;

@@ -67,6 +67,7 @@ pub(crate) struct Core {
     armed: Cell<bool>,
     last_work: Cell<Instant>,
     clock: Cell<Instant>,
+    step: Cell<u64>,
     counters: CoreCounters,
     idle: IdleTime,
     pollers: Pollers,
@@ -94,6 +95,7 @@ impl Core {
             armed: Cell::new(false),
             last_work: Cell::new(now),
             clock: Cell::new(now),
+            step: Cell::new(0),
             counters: CoreCounters::default(),
             idle: IdleTime::new(now),
             pollers: Pollers::default(),
@@ -260,6 +262,7 @@ impl Core {
         self.armed.set(false);
         self.shared.doorbell.disarm();
         self.counters.turns.add(1);
+        self.step.set(self.step.get() + 1);
         self.shared.mailbox.take(letters);
         let worked = !letters.is_empty();
         if worked {
@@ -324,6 +327,7 @@ impl Core {
 
     /// Notes that bytes moved: the spinning time starts anew.
     pub(super) fn note_work_at(&self, now: Instant) {
+        self.step.set(self.step.get() + 1);
         self.clock.set(now);
         self.idle.end(now);
         let idle_for = now.saturating_duration_since(self.last_work.replace(now));
@@ -342,14 +346,14 @@ impl Core {
         self.wager.borrow_mut().spins(idle_for)
     }
 
-    /// Which turn this is: what happens between two of them has been runnable together.
-    fn turn_number(&self) -> u64 {
-        self.counters.turns.get()
+    /// Which step this is: between two turns or reads, what happens has one cause.
+    fn step(&self) -> u64 {
+        self.step.get()
     }
 
     /// When a sender on this core works.
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.now(), turn: Some(self.turn_number()) }
+        Moment { now: self.now(), step: Some(self.step()) }
     }
 
     /// Waits for the next round of a spinning core; `None` if it does not spin, if this socket has

@@ -26,9 +26,10 @@ use crate::cores::{Claim, Claimed, Lane, LaneLimits, Refused};
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
 use crate::raftpb::Message;
 
-/// Within one turn of a core a link that has sent is not idle: what follows gathers to a write of
-/// this size before it leaves, so that a host that sends in many small batches does not pay a system
-/// call for each, and the receiver still begins while the rest is being encoded.
+/// Within one step of a core (a turn, or what one read brought) a link that has sent is not idle: what
+/// follows gathers to a write of this size before it leaves, so that a host that sends in many small
+/// batches does not pay a system call for each, and the receiver still begins while the rest is being
+/// encoded.
 const DIRECT_SEND_BYTES: usize = 32 << 10;
 
 /// The sending half of one stream.
@@ -49,8 +50,8 @@ pub(super) struct Desk {
     socket: Option<TcpStream>,
     /// What a direct send left over, or why it failed; for the writer's task.
     unsent: Option<io::Result<Chain>>,
-    /// The turn of the core in which something was sent directly.
-    sent_in_turn: u64,
+    /// The step of the core in which something was sent directly.
+    sent_in_step: u64,
     direct_writes: u64,
     ring_writes: u64,
 }
@@ -81,20 +82,20 @@ impl Parcel for &Message {
     }
 }
 
-/// When a sender works: on a core in one of its turns, or at any time.
+/// When a sender works: on a core in one of its steps, or at any time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) now: Instant,
     /// `None` on a thread that is no core.
-    pub(crate) turn: Option<u64>,
+    pub(crate) step: Option<u64>,
 }
 
 impl Link {
     pub(super) fn new(config: StreamWriterConfig, limits: LaneLimits, pool: Pool, now: Instant) -> Self {
         let machine = StreamWriter::new(config, pool, now);
         let (queue, socket, unsent) = (VecDeque::new(), None, None);
-        let (sent_in_turn, direct_writes, ring_writes) = (0, 0, 0);
-        let desk = Desk { machine, queue, socket, unsent, sent_in_turn, direct_writes, ring_writes };
+        let (sent_in_step, direct_writes, ring_writes) = (0, 0, 0);
+        let desk = Desk { machine, queue, socket, unsent, sent_in_step, direct_writes, ring_writes };
         Self { lane: Lane::new(limits), up: AtomicBool::new(false), desk: Claim::new(desk) }
     }
 
@@ -226,13 +227,13 @@ impl Desk {
         self.fill(lane);
         self.note_drained(lane);
         let gathered = self.machine.unflushed_bytes();
-        let has_sent = moment.turn.is_some_and(|turn| turn == self.sent_in_turn);
+        let has_sent = moment.step.is_some_and(|step| step == self.sent_in_step);
         if has_sent && gathered < DIRECT_SEND_BYTES {
             return gathered == 0;
         }
         let Some(socket) = &self.socket else { return true };
         let Some(mut chain) = self.machine.poll_transmit(moment.now) else { return true };
-        self.sent_in_turn = moment.turn.unwrap_or_default();
+        self.sent_in_step = moment.step.unwrap_or_default();
         match sys::send_now(socket, &chain) {
             Ok(count) if count == chain.len() => {
                 self.direct_writes += 1;

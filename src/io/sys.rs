@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use io_uring::{IoUring, opcode};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use smallvec::SmallVec;
 use socket2::SockRef;
 
@@ -37,24 +38,24 @@ const PIECES_MAX: usize = 64;
 
 /// Sends what the socket takes without waiting.
 pub(super) fn send_now(socket: &TcpStream, chain: &Chain) -> io::Result<usize> {
-    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    let socket = SockRef::from(socket);
+    const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
     let mut slices = chain.slices();
     match (slices.len(), slices.next()) {
-        (1, Some(slice)) => socket.send_with_flags(slice, FLAGS),
+        (1, Some(slice)) => Ok(rustix::net::send(socket, slice, FLAGS)?),
         _ => {
             let pieces: SmallVec<[IoSlice<'_>; 8]> =
                 chain.slices().take(PIECES_MAX).map(IoSlice::new).collect();
-            socket.send_vectored_with_flags(&pieces, FLAGS)
+            Ok(rustix::net::sendmsg(socket, &pieces, &mut SendAncillaryBuffer::default(), FLAGS)?)
         }
     }
 }
 
 /// Receives what is there without waiting; 0 is the end of the connection.
 pub(super) fn receive_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of one slice, which is written to and no more.
-    let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let (count, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT)?;
+    Ok(count)
 }
 
 /// Tries a ring with one operation that goes all the way: one that is built may still be refused

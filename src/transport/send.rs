@@ -80,7 +80,7 @@ impl<'a> Sender<'a> {
         let here = Core::current();
         let moment = match &here {
             Some(core) => core.moment(),
-            None => Moment { now: Instant::now(), turn: None },
+            None => Moment { now: Instant::now(), step: None },
         };
         Self { transport, here, moment, sent: Sent::default(), ring: SmallVec::new() }
     }
