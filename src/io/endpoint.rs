@@ -256,7 +256,8 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
-        let peers: Vec<_> = self.peers.borrow().values().cloned().collect();
+        let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
+        let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {
             peer.report_dropped();
         }

@@ -113,6 +113,11 @@ impl PeerShared {
         self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
     }
 
+    /// True if senders dropped something that is not told yet.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     /// What senders dropped since the last time.
     pub(super) fn take_dropped(&self) -> impl Iterator<Item = (usize, DropReason)> {
         self.dropped.iter().map(|count| count.swap(0, Ordering::Relaxed)).zip(DROPPED)
