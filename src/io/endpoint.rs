@@ -118,6 +118,7 @@ impl Endpoint {
     pub(super) fn spawn(self: &Rc<Self>, name: &'static str, task: impl Future<Output = ()> + 'static) {
         let guard = self.tasks.enter();
         let of_panic = Rc::clone(self);
+        let task = Box::pin(task); // else it takes its size twice: captured, and awaited
         let guarded = async move {
             let _guard = guard;
             task.await;
@@ -133,6 +134,7 @@ impl Endpoint {
         task: impl Future<Output = ()> + 'static,
     ) {
         let guard = peer.tasks.enter();
+        let task = Box::pin(task); // as in `spawn`
         self.spawn(name, async move {
             let _guard = guard;
             task.await;
