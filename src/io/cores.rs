@@ -19,7 +19,7 @@ use crate::buf::PoolStats;
 use crate::cores::{Doorbell, Mailbox, PinError, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
-/// Ring entries for 256 connections with two operations each and room to spare.
+/// More than a core begins in one turn, unless hundreds of connections wake at once.
 const RING_ENTRIES: u32 = 1024;
 
 /// A core may not spin for longer: it would look like a hang.
@@ -34,7 +34,9 @@ pub struct CoresConfig {
     /// How long a core polls after its last work before it sleeps. Each poll is a system call, so
     /// a spinning core uses its CPU whole; 0 (the default) sleeps at once.
     pub spin: Duration,
-    /// Entries of each core's ring; each connection needs two.
+    /// Entries of each core's ring: how many operations it hands to the kernel in one call, and half
+    /// of how many completions it takes back in one. Not a bound on connections: a full ring is
+    /// emptied into the kernel at once, and completions that do not fit are kept there until they do.
     pub ring_entries: u32,
 }
 
