@@ -8,6 +8,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{CLUSTER, app, descriptors, resident_bytes, wait_within};
@@ -37,6 +38,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
 const REST: Duration = Duration::from_secs(6);
 
+/// Time enough for a thousand messages to arrive at their sockets.
+const HELD_UP: Duration = Duration::from_millis(300);
+
 /// What an idle peer may take: two readers with a small block each, two writers, and its share of
 /// a transport of its own.
 const BYTES_A_PEER_MAX: usize = 64 << 10;
@@ -59,8 +63,9 @@ impl Host {
         }
     }
 
-    fn has_one_of_each(&self) -> bool {
-        [&self.msgapp, &self.message].iter().all(|count| count.load(Ordering::Relaxed) == 1)
+    /// True if so many messages have come on either stream.
+    fn has(&self, messages: usize) -> bool {
+        [&self.msgapp, &self.message].iter().all(|count| count.load(Ordering::Relaxed) == messages)
     }
 }
 
@@ -137,12 +142,35 @@ fn connect(pairs: &[[Member; 2]]) {
         one.add(two);
         two.add(one);
     }
+    greet(pairs);
+    wait_for(pairs, 1);
+}
+
+/// Everyone greets its peer on both streams.
+fn greet(pairs: &[[Member; 2]]) {
     for [one, two] in pairs {
         one.greet(two);
         two.greet(one);
     }
-    let all = || pairs.iter().flatten().all(|member| member.host.has_one_of_each());
+}
+
+fn wait_for(pairs: &[[Member; 2]], messages: usize) {
+    let all = || pairs.iter().flatten().all(|member| member.host.has(messages));
     wait_within(PATIENCE, "every message arrives", all);
+}
+
+/// Everyone writes to the members of a core that is held up meanwhile: it then finds more
+/// operations completed than its ring has room for.
+fn greet_while_a_core_is_held_up(pairs: &[[Member; 2]], cores: &Cores) {
+    let (held, is_held) = channel();
+    let hold = move || async move {
+        let _ = held.send(());
+        std::thread::sleep(HELD_UP);
+    };
+    cores.spawn(cores.count() - 1, hold).expect("a core");
+    is_held.recv().expect("it holds the core");
+    greet(pairs);
+    wait_for(pairs, 2);
 }
 
 fn streams_lost(pairs: &[[Member; 2]]) -> usize {
@@ -181,6 +209,9 @@ fn a_thousand_peers_connect_talk_rest_and_leave_nothing_behind() {
         );
     }
     assert!(bytes <= BYTES_A_PEER_MAX, "{bytes} bytes for each idle peer");
+
+    greet_while_a_core_is_held_up(&pairs, &cores);
+    assert_eq!(streams_lost(&pairs), lost, "a full ring loses nothing");
 
     stop(&pairs);
     wait_within(PATIENCE, "descriptors are closed", || descriptors() == descriptors_before);
