@@ -37,11 +37,13 @@ enum Kind {
     Leave,
     /// A connection is reset in the middle of what it carries.
     Reset,
+    /// What a member says stands still on its way to all others.
+    Hold,
     /// A peer is given URLs of nobody or of another member, and its own again.
     Misdirect,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Restart,
     Kind::Remove,
     Kind::Cut,
@@ -49,6 +51,7 @@ const KINDS: [Kind; 8] = [
     Kind::Panic,
     Kind::Leave,
     Kind::Reset,
+    Kind::Hold,
     Kind::Misdirect,
 ];
 
@@ -113,7 +116,8 @@ impl<'a> Chaos<'a> {
             Kind::Pause => member.transport().pause(),
             Kind::Panic => member.host.panic_next.store(true, Ordering::Relaxed),
             Kind::Leave => member.host.leave_next.store(true, Ordering::Relaxed),
-            Kind::Reset => drop(member.proxy.cut(self.rng.random_range(0..100))),
+            Kind::Reset => member.proxy.cut(self.rng.random_range(0..100)),
+            Kind::Hold => member.proxy.hold(true),
             Kind::Misdirect => {
                 let strangers =
                     self.members.iter().filter(|third| third.id != member.id && third.id != peer.id);
@@ -129,6 +133,7 @@ impl<'a> Chaos<'a> {
         let (member, peer) = (&self.members[at], &self.members[other]);
         match kind {
             Kind::Restart | Kind::Reset => {}
+            Kind::Hold => member.proxy.hold(false),
             Kind::Remove => member.add(peer),
             Kind::Cut => member.transport().mend_peer(peer.id),
             Kind::Pause => member.transport().resume(),

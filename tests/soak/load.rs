@@ -49,7 +49,7 @@ const BATCH: usize = 2;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Above that a sender waits for its member, as a raft host does that looks at what is queued.
-const QUEUED_MAX: usize = 1_000;
+const QUEUED_MAX: usize = 200;
 
 /// Numbers messages and sends them.
 struct Sender {

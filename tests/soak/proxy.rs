@@ -1,4 +1,5 @@
-//! What stands between two members: it passes bytes on, and cuts connections in the middle of them.
+//! What stands between two members: it passes bytes on, holds them up, and cuts connections in the
+//! middle of them.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,10 +13,17 @@ use socket2::SockRef;
 /// How soon a silent connection notices that it was cut.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// How soon a link that was held up goes on.
+const HOLD: Duration = Duration::from_millis(10);
+
+/// Little, so that a link that is held up holds up its member soon.
+const RECEIVE_BUFFER_BYTES: usize = 128 << 10;
+
 /// One connection: to who dialled, and to the member.
 struct Link {
     ends: [TcpStream; 2],
     cut: AtomicBool,
+    held: AtomicBool,
 }
 
 impl Link {
@@ -25,8 +33,9 @@ impl Link {
             end.set_read_timeout(Some(LOOK_UP))?;
             // Closing resets: nobody learns how much of what was sent has come.
             SockRef::from(end).set_linger(Some(Duration::ZERO))?;
+            SockRef::from(end).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
         }
-        Ok(Arc::new(Self { ends, cut: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { ends, cut: AtomicBool::new(false), held: AtomicBool::new(false) }))
     }
 
     fn is_cut(&self) -> bool {
@@ -38,6 +47,10 @@ impl Link {
         let (mut from, mut to) = (&self.ends[from], &self.ends[1 - from]);
         let mut piece = vec![0; 16 << 10];
         while !self.is_cut() {
+            if self.held.load(Ordering::Relaxed) {
+                std::thread::sleep(HOLD);
+                continue;
+            }
             let passed = match from.read(&mut piece) {
                 Ok(0) => return drop(to.shutdown(Shutdown::Write)),
                 // Cut meanwhile: half of it arrives.
@@ -78,12 +91,17 @@ impl Proxy {
         Self { address, state, acceptor }
     }
 
-    /// Cuts one of its connections, the `choice`th; false if there is none.
-    pub(crate) fn cut(&self, choice: usize) -> bool {
+    /// Cuts one of its connections, the `choice`th, if it has any.
+    pub(crate) fn cut(&self, choice: usize) {
         let links = self.state.live_links();
-        let Some(link) = links.get(choice % links.len().max(1)) else { return false };
-        link.cut.store(true, Ordering::Relaxed);
-        true
+        if !links.is_empty() {
+            links[choice % links.len()].cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Holds up all its connections, or lets them go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.state.live_links().iter().for_each(|link| link.held.store(held, Ordering::Relaxed));
     }
 }
 
