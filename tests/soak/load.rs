@@ -87,8 +87,8 @@ impl Sender {
 
 /// Most payloads are small; some do not fit a socket's buffer at once.
 fn payload_bytes(seq: u64) -> usize {
-    match seq % 256 {
-        0 => 200 << 10,
+    match seq % 128 {
+        0 => 300 << 10,
         1..16 => 6 << 10,
         other => other as usize,
     }

@@ -17,7 +17,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_millis(10);
 
 /// Little, so that a link that is held up holds up its member soon.
-const RECEIVE_BUFFER_BYTES: usize = 128 << 10;
+const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
 /// One connection: to who dialled, and to the member.
 struct Link {
