@@ -2,11 +2,12 @@
 //!
 //! The one file of the tests that holds `unsafe`: an allocator is an unsafe trait.
 #![allow(unsafe_code, reason = "GlobalAlloc is unsafe to implement")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ops::Sub;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What a thread is for; threads that never said so are [`Role::Other`].
 #[derive(Clone, Copy, Debug)]
@@ -55,35 +56,58 @@ impl Sub for Allocations {
     }
 }
 
+static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that are allocated and not freed.
+pub(crate) fn live_bytes() -> usize {
+    LIVE_BYTES.load(Ordering::Relaxed)
+}
+
+/// Lets the system's allocator give back what it keeps of free memory, as far as it can.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and may be called at any moment by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The system's allocator, counted.
 pub(crate) struct Counting;
 
-fn count() {
+fn count(bytes: usize) {
     COUNTS[ROLE.get() as usize].fetch_add(1, Ordering::Relaxed);
+    LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed);
+}
+
+fn discount(bytes: usize) {
+    LIVE_BYTES.fetch_sub(bytes, Ordering::Relaxed);
 }
 
 // SAFETY: every call is passed on to the system's allocator as it came; counting touches an atomic
 // and a thread-local constant, and so neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
+        discount(layout.size());
         // SAFETY: as above; `old` came from the system's allocator, for everything does.
         unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        discount(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(old, layout) }
     }

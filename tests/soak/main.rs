@@ -10,6 +10,8 @@
 mod chaos;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../alloc/counting.rs"]
+mod counting;
 mod host;
 mod ledger;
 mod load;
@@ -26,14 +28,21 @@ use std::time::{Duration, Instant};
 
 use chaos::Chaos;
 use common::{descriptors, resident_bytes, wait_within};
+use counting::Counting;
 use load::{Class, Load};
 use member::{MEMBERS, Member, PATIENCE};
 use raftring::buf::BLOCK_BYTES;
 use raftring::{CoreStats, Cores, CoresConfig};
 
-/// What the allocator may keep of the memory that the load and its faults took, beside the blocks
-/// that pools keep.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What the system's allocator may keep of the memory that the load and its faults took.
 const RESIDENT_TOLERANCE_BYTES: usize = 16 << 20;
+
+/// What is still allocated when all members are gone, beside the blocks in pools: two cores with
+/// their tables, as large as they ever were.
+const LIVE_TOLERANCE_BYTES: usize = 4 << 20;
 
 fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
@@ -95,11 +104,12 @@ fn members_that_are_killed_cut_and_shaken_heal_and_leave_nothing_behind() {
     let seed = setting("RAFTRING_SOAK_SEED", rand::random());
     println!("{} s with RAFTRING_SOAK_SEED={seed}", time.as_secs());
     let cores = Cores::start(&CoresConfig::default()).expect("cores start");
-    let descriptors_before = descriptors();
+    let (descriptors_before, live_before) = (descriptors(), counting::live_bytes());
 
     let members = start_members(&cores);
     let load = Load::start(&cores, &members);
     wait_for_flow(&members);
+    counting::trim();
     let resident_before = resident_bytes();
     let mut chaos = Chaos::new(&cores, &members, seed);
     chaos.run(time);
@@ -126,12 +136,12 @@ fn members_that_are_killed_cut_and_shaken_heal_and_leave_nothing_behind() {
         assert_eq!(core.operations, 1, "what is left is the doorbell's read");
     }
     assert_eq!(after.iter().map(|core| core.panics).sum::<u64>(), panics, "only the planted ones");
-    let (resident, kept) = (resident_bytes(), after.iter().map(blocks_kept_bytes).sum::<usize>());
-    println!(
-        "resident before {} KiB, after {} KiB, of which pools keep {} KiB",
-        resident_before >> 10,
-        resident >> 10,
-        kept >> 10
-    );
+    let kept = after.iter().map(blocks_kept_bytes).sum::<usize>();
+    let live = counting::live_bytes().saturating_sub(live_before + kept);
+    counting::trim();
+    let resident = resident_bytes();
+    println!("pools keep {} KiB; {} KiB more are allocated than before", kept >> 10, live >> 10);
+    println!("resident before {} KiB, after {} KiB", resident_before >> 10, resident >> 10);
+    assert!(live < LIVE_TOLERANCE_BYTES, "{live} bytes were not freed");
     assert!(resident < resident_before + kept + RESIDENT_TOLERANCE_BYTES, "memory comes back");
 }
