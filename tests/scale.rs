@@ -22,9 +22,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Pairs of members, each of which is the other's only peer.
 const PAIRS: usize = 500;
 
-/// Two listeners of three descriptors, and four streams of one at the end that dials and two at the
-/// end that is served; and two for each stream while it is being dialled.
-const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (1 + 2) + 4;
+/// Two listeners of three descriptors, and four streams of two at either end at most; and one more
+/// for each stream while it is being dialled.
+const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4;
 
 /// What the test and the cores have open beside them.
 const DESCRIPTORS_BESIDE: usize = 64;
