@@ -25,6 +25,16 @@ pub enum Listen {
     Listener(TcpListener),
 }
 
+/// Which cores do the work of a transport.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Placement {
+    /// The listener and each peer on the core that has the least to do when it is added.
+    #[default]
+    Spread,
+    /// All of it on this core, unless a peer is placed elsewhere by `Transport::add_peer_on`.
+    Core(usize),
+}
+
 /// Settings of one transport. [`Config::new`] fills in etcd's defaults.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -37,8 +47,8 @@ pub struct Config {
     pub peer_urls: Vec<String>,
     /// Where to listen.
     pub listen: Listen,
-    /// Which of the cores owns this transport's connections.
-    pub core: usize,
+    /// Which cores own this transport's connections.
+    pub placement: Placement,
     /// Which etcd release's bytes to produce; all are read.
     pub dialect: Dialect,
     /// `X-Server-Version`: an etcd release that exists, for real members look its minor up.
@@ -94,7 +104,7 @@ impl Config {
             cluster_id: cluster_id.into(),
             peer_urls: Vec::new(),
             listen: Listen::Nowhere,
-            core: 0,
+            placement: Placement::Spread,
             dialect: Dialect::default(),
             server_version: Version::SERVER,
             heartbeat_interval: Duration::from_millis(1_667),

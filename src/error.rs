@@ -126,6 +126,13 @@ pub enum PeerError {
     },
     /// A URL that does not work.
     Url(String),
+    /// There is no such core.
+    Core {
+        /// The number given.
+        core: usize,
+        /// How many there are.
+        cores: usize,
+    },
     /// The transport was stopped.
     Stopped,
 }
@@ -135,6 +142,9 @@ impl fmt::Display for PeerError {
         match self {
             Self::Id { id, advice } => write!(f, "peer id {id}: {advice}"),
             Self::Url(advice) => f.write_str(advice),
+            Self::Core { core, cores } => {
+                write!(f, "there is no core {core}; choose from 0 to {}", cores.saturating_sub(1))
+            }
             Self::Stopped => f.write_str("the transport was stopped"),
         }
     }

@@ -38,6 +38,34 @@ pub enum DropReason {
     Stopped,
 }
 
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [Self; 8] = [
+        Self::LaneFull(Refused::Messages),
+        Self::LaneFull(Refused::Bytes),
+        Self::NoStream,
+        Self::StreamLost,
+        Self::Paused,
+        Self::TooLarge,
+        Self::UnknownPeer,
+        Self::Stopped,
+    ];
+
+    /// Its place in [`DropReason::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::LaneFull(Refused::Messages) => 0,
+            Self::LaneFull(Refused::Bytes) => 1,
+            Self::NoStream => 2,
+            Self::StreamLost => 3,
+            Self::Paused => 4,
+            Self::TooLarge => 5,
+            Self::UnknownPeer => 6,
+            Self::Stopped => 7,
+        }
+    }
+}
+
 /// Why a received message was not handed to the host.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

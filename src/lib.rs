@@ -75,14 +75,16 @@ mod sync;
 mod transport;
 
 #[cfg(feature = "io")]
-pub use config::{Config, Listen};
+pub use config::{Config, Listen, Placement};
+#[cfg(feature = "io")]
+pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
 pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
-pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, Signal};
+pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal};
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 #[cfg(feature = "io")]

@@ -12,6 +12,7 @@
 //! | message first, `announce` afterwards | it stays behind in its lane |
 //! | swap in `Asleep::take` | one sleeper is woken twice |
 //! | release of `Flag::raise`, acquire of `Flag::lower` | the task reads what is still being written |
+//! | fence in `Claim::claim_or_ask`, the guest's word to the owner | the owner waits for ever for a guest that has left |
 //! | read-modify-write in `Lane::release` | a lane is full, or has room, for ever |
 //! | read-modify-write in `Home::give_back` | a pool counts wrong |
 //!
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use crate::buf::Pool;
-use crate::cores::{Doorbell, Event, Flag, Lane, LaneLimits, Mailbox};
+use crate::cores::{Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox};
 use crate::sync::atomic::Weakness::{NoAcquire, NoFence, NoRelease, Torn};
 use crate::sync::atomic::{AtomicBool, Ordering, Weakness, weakened};
 
@@ -41,6 +42,8 @@ enum Fault {
     InSleeper(Weakness),
     /// The sleeper does not look again.
     NoSecondLook,
+    /// The guest of a claim does not tell the owner.
+    NotTold,
     /// The second step of the one who has news comes first.
     WrongOrder,
 }
@@ -430,4 +433,70 @@ fn a_pool_outlives_its_core_until_the_last_block_is_home() {
         drop(pool);
         join(hosts);
     });
+}
+
+// ---- claim -------------------------------------------------------------------------------------
+
+/// A link of `io`: a guest works if it can, else it leaves the work to the owner, who is told.
+fn a_guest_and_the_owner_work(fault: Fault) {
+    let (shared, done) = (Shared::new(), Arc::new(Claim::new(0)));
+    // loom changes threads only where they meet, and letting go of a lock is no such place.
+    let meeting = Arc::new(AtomicBool::new(false));
+    let guest = {
+        let (shared, done, meeting) = (Arc::clone(&shared), Arc::clone(&done), Arc::clone(&meeting));
+        thread::spawn(move || {
+            let Some(mut claimed) = done.try_claim() else { return };
+            *claimed += 1;
+            meeting.swap(true, Ordering::Relaxed);
+            if fault.in_news(|| claimed.leave()) && fault != Fault::NotTold {
+                shared.post(0, Fault::None);
+            }
+        })
+    };
+    // The owner has work from the start, and comes again only if it is told.
+    let finish = || fault.in_sleeper(|| done.claim_or_ask()).map(|mut claimed| *claimed += 1).is_some();
+    meeting.swap(true, Ordering::Relaxed);
+    if !finish() {
+        shared.live(Fault::None, |_| finish());
+    }
+    join([guest]);
+}
+
+#[test]
+fn an_owner_who_finds_a_guest_is_told_when_it_has_left() {
+    holds(a_guest_and_the_owner_work);
+}
+
+#[test]
+fn an_owner_waits_for_ever_if_no_guest_tells_it() {
+    fails(a_guest_and_the_owner_work, Fault::InSleeper(NoFence), FOR_EVER);
+    // That the guest needs its fence is beyond loom, whose locks order as much as fences do.
+    fails(a_guest_and_the_owner_work, Fault::NotTold, FOR_EVER);
+}
+
+fn two_guests_and_the_owner_work(_: Fault) {
+    let done = Arc::new(Claim::new(0));
+    let guests = [1, 2].map(|_| {
+        let done = Arc::clone(&done);
+        thread::spawn(move || {
+            let claimed = done.try_claim();
+            claimed.is_some_and(|mut claimed| {
+                *claimed += 1;
+                thread::yield_now();
+                claimed.leave()
+            })
+        })
+    });
+    let told = done.claim_or_ask().is_none();
+    let left = guests.map(|guest| guest.join().expect("no panic"));
+    if told {
+        assert!(left.contains(&true), "one of those who were there tells the owner");
+        assert!(done.try_claim().is_none(), "the owner comes first");
+    }
+    assert!(done.claim_or_ask().is_some(), "everybody has left");
+}
+
+#[test]
+fn one_of_several_guests_tells_the_owner() {
+    holds(two_guests_and_the_owner_work);
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use common::Host;
 use raftring::cores::available_cpus;
 use raftring::proto::version::Version;
-use raftring::{Config, Cores, CoresConfig, Listen, MemberId, PeerError, StartError, Transport};
+use raftring::{
+    Config, Cores, CoresConfig, Listen, MemberId, PeerError, Placement, Spin, StartError, Transport,
+};
 
 /// The refusal of a transport with these settings.
 fn refused(adjust: impl FnOnce(&mut Config)) -> String {
@@ -85,7 +87,7 @@ fn an_address_in_use_is_refused_at_once_and_named() {
 
 #[test]
 fn a_core_that_does_not_exist_is_refused_and_the_choice_is_told() {
-    assert_says(&refused(|c| c.core = 7), &["no core 7", "choose from 0 to 0"]);
+    assert_says(&refused(|c| c.placement = Placement::Core(7)), &["no core 7", "choose from 0 to 0"]);
     let cores = cores();
     assert_says(&cores.stats(3).expect_err("no such core").to_string(), &["no core 3"]);
     assert!(cores.spawn(3, || async {}).is_err());
@@ -109,7 +111,7 @@ fn a_cpu_that_does_not_exist_is_refused_and_the_choice_is_told() {
 #[test]
 fn absurd_cores_are_refused() {
     let mut config = CoresConfig::default();
-    config.spin = Duration::from_secs(1);
+    config.spin = Spin::Always(Duration::from_secs(1));
     assert_says(&cores_refused(&config), &["spin", "50 us"]);
     for entries in [0, 255, 1 << 20] {
         let mut config = CoresConfig::default();
@@ -240,7 +242,7 @@ fn what_is_refused_leaves_nothing_running() {
     let cores = cores();
     for _ in 0..3 {
         let mut config = Config::new(1, 2);
-        config.core = 9;
+        config.placement = Placement::Core(9);
         assert!(Transport::start(config, &cores, Host::new()).is_err());
     }
     assert_eq!(cores.stats(0).expect("core 0").tasks, 0);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::{CLUSTER, app, descriptors, resident_bytes, wait_within};
 use raftring::raftpb::{Message, MessageType};
 use raftring::{
-    Config, CoreStats, Cores, CoresConfig, Event, Listen, MemberId, Origin, Raft, SnapshotStatus, Transport,
-    Via,
+    Config, CoreStats, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus,
+    Transport, Via,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -96,7 +96,7 @@ impl Member {
         let host = Arc::new(Host::default());
         let mut config = Config::new(id, CLUSTER);
         config.listen = Listen::Address("127.0.0.1:0".parse().expect("an address"));
-        config.core = id as usize % cores.count();
+        config.placement = Placement::Core(id as usize % cores.count());
         (config.heartbeat_interval, config.read_timeout) = (HEARTBEAT, READ_TIMEOUT);
         let of_observer = Arc::clone(&host);
         config.observer = Arc::new(move |event: &Event| of_observer.observe(event));

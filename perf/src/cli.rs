@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use raftring::{CoresConfig, Spin};
 
 use crate::affinity;
 use crate::plan::{Host, Mode, Pace, Plan};
@@ -49,9 +50,9 @@ pub struct LoadArgs {
     /// How long the load runs before.
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub warmup: Duration,
-    /// How long an idle core spins before it parks.
-    #[arg(long, default_value = "50us", value_parser = duration)]
-    pub spin: Duration,
+    /// How long an idle core spins before it parks: a time, 0 for never, or the library's default.
+    #[arg(long, default_value = "adaptive", value_parser = spin)]
+    pub spin: Spin,
     /// The cores to run on; the leader gets the first.
     #[arg(long, default_value = "0,1", value_delimiter = ',')]
     pub cores: Vec<usize>,
@@ -165,6 +166,14 @@ impl CompareArgs {
     }
 }
 
+/// Reads `adaptive` or how long to spin each time.
+fn spin(text: &str) -> Result<Spin, String> {
+    match text {
+        "adaptive" => Ok(CoresConfig::default().spin),
+        _ => duration(text).map(|time| if time.is_zero() { Spin::Never } else { Spin::Always(time) }),
+    }
+}
+
 /// Reads `4s`, `1.5s`, `300ms`, `50us`, `800ns` or `0`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write a number and ns, us, ms or s, such as 50us or 4s");
@@ -204,6 +213,14 @@ mod tests {
         for wrong in ["", "4", "-1s", "4min", "s", "1e300s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_core_spins_always_never_or_where_it_pays() {
+        assert_eq!(spin("adaptive"), Ok(CoresConfig::default().spin));
+        assert_eq!(spin("0"), Ok(Spin::Never));
+        assert_eq!(spin("20us"), Ok(Spin::Always(Duration::from_micros(20))));
+        assert!(spin("sometimes").is_err());
     }
 
     #[test]

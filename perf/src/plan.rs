@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use raftring::Spin;
 
 /// The most messages for one follower that one `send` carries while the load is bound by the window.
 ///
@@ -78,8 +79,8 @@ pub struct Plan {
     pub duration: Duration,
     /// How long the load runs before.
     pub warmup: Duration,
-    /// How long an idle core spins before it parks.
-    pub spin: Duration,
+    /// Whether an idle core spins before it parks.
+    pub spin: Spin,
     /// The cores to run on; the leader gets the first.
     pub cores: Vec<usize>,
 }
@@ -133,22 +134,51 @@ impl Plan {
         }
     }
 
+    /// The core of a member, 0 being the leader, by its number among [`Plan::cores`].
+    ///
+    /// A lone follower is on another core than its leader, so that both are at work at once. Of
+    /// several each shares a core with the leader's end of its connections, so that no message wakes
+    /// another core.
+    #[must_use]
+    pub fn core_of(&self, member: usize) -> usize {
+        let cores = self.cores.len();
+        match member {
+            0 => 0,
+            _ if self.followers == 1 => 1 % cores,
+            follower => (follower - 1) % cores,
+        }
+    }
+
+    /// The core of the leader's end of the connections to this follower.
+    #[must_use]
+    pub fn leaders_core(&self, follower: usize) -> usize {
+        if self.followers == 1 { 0 } else { self.core_of(follower) }
+    }
+
     /// A short name for files, distinct for plans that measure different things.
     #[must_use]
     pub fn label(&self) -> String {
         let mut label = format!(
-            "{}-{}-f{}-e{}x{}-spin{}us",
+            "{}-{}-f{}-e{}x{}-spin-{}",
             self.mode,
             self.host,
             self.followers,
             self.entry_size,
             self.entries_per_message,
-            self.spin.as_micros()
+            spin_name(self.spin)
         );
         if let Some(pace) = self.pace {
             label += &format!("-r{}b{}", pace.rate, pace.burst);
         }
         label
+    }
+}
+
+fn spin_name(spin: Spin) -> String {
+    match spin {
+        Spin::Never => "never".to_owned(),
+        Spin::Adaptive(_) => "adaptive".to_owned(),
+        Spin::Always(time) => format!("{}us", time.as_micros()),
     }
 }
 
@@ -185,7 +215,7 @@ pub(crate) mod tests {
             pace: None,
             duration: Duration::from_millis(50),
             warmup: Duration::from_millis(10),
-            spin: Duration::ZERO,
+            spin: Spin::Never,
             cores: vec![0],
         }
     }
@@ -194,6 +224,18 @@ pub(crate) mod tests {
     fn a_batch_leaves_room_for_another_in_the_window() {
         let batch = |window| Plan { window, ..push() }.batch();
         assert_eq!([batch(1), batch(2), batch(100), batch(1024)], [1, 1, 50, 64]);
+    }
+
+    #[test]
+    fn a_lone_follower_has_a_core_of_its_own_and_several_share_theirs_with_the_leader() {
+        let plan = |followers, cores| Plan { followers, cores, ..push() };
+        let cores = |plan: Plan| {
+            let of = |follower| (plan.leaders_core(follower), plan.core_of(follower));
+            (1..=plan.followers).map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(cores(plan(1, vec![0, 1])), [(0, 1)]);
+        assert_eq!(cores(plan(1, vec![1])), [(0, 0)]);
+        assert_eq!(cores(plan(3, vec![0, 1])), [(0, 0), (1, 1), (0, 0)]);
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! raftring itself: one transport a member, the leader on the first core, the followers spread
-//! over the others.
+//! raftring itself: one transport a member, placed on the cores as the plan says.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use raftring::raftpb::Message;
 use raftring::{
-    Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, Signal, SnapshotStatus, Transport, Via,
+    Config, Cores, CoresConfig, Listen, MemberId, Origin, Placement, Raft, Signal, SnapshotStatus, Transport,
+    Via,
 };
 
 use crate::batch::Batch;
@@ -94,7 +94,7 @@ impl Cluster {
                 connected: AtomicBool::new(false),
             });
             let transport =
-                Transport::start(config_of(number, &cores), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
+                Transport::start(config_of(plan, number), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
             ensure!(member.transport.set(transport).is_ok(), "a member has one transport");
             Ok(member)
         });
@@ -117,7 +117,11 @@ impl Cluster {
         let leader = self.members[0].transport();
         for follower in &self.members[1..] {
             follower.transport().add_peer(member_id(0), [url(leader)])?;
-            leader.add_peer(member_id(follower.number), [url(follower.transport())])?;
+            leader.add_peer_on(
+                self.plan.leaders_core(follower.number),
+                member_id(follower.number),
+                [url(follower.transport())],
+            )?;
         }
         wait_until("every follower hears the leader", START_MAX, || {
             let silent = (0..self.plan.followers).filter(|&follower| self.meter.hellos(follower) == 0);
@@ -150,7 +154,7 @@ impl Cluster {
                 let (done, running) = channel();
                 let mut load = Load::new(&self.plan, &self.meter);
                 thread::spawn(move || {
-                    drive::on_thread(&mut load, |batch| _ = leader.send(batch.drain()));
+                    drive::on_thread(&mut load, |batch| _ = leader.send_ref(batch.iter()));
                     let _ = done.send(());
                 });
                 Ok(Running(Some(running)))
@@ -209,13 +213,12 @@ impl Running {
     }
 }
 
-fn config_of(number: usize, cores: &Cores) -> Config {
+fn config_of(plan: &Plan, number: usize) -> Config {
     let mut config = Config::new(member_id(number), CLUSTER);
     config.listen = Listen::Address(([127, 0, 0, 1], 0).into());
     // Everyone connects from one address, and all at once.
     config.handshakes_per_address_max = config.handshakes_max;
-    let others = cores.count() - 1;
-    config.core = if number == 0 || others == 0 { 0 } else { 1 + (number - 1) % others };
+    config.placement = Placement::Core(plan.core_of(number));
     config
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use raftring::Spin;
 use raftring::raftpb::Message;
 use raftring_perf::load::Load;
 use raftring_perf::message::member_id;
@@ -128,7 +129,7 @@ fn run(mode: Mode, host: Host, pace: Option<Pace>) -> ResultLine {
         pace,
         duration: Duration::from_millis(150),
         warmup: Duration::from_millis(30),
-        spin: Duration::ZERO,
+        spin: Spin::Never,
         cores: vec![0],
     };
     plan.check().expect("a good plan");

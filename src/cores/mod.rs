@@ -10,19 +10,25 @@
 //! ```
 
 mod asleep;
+mod claim;
 mod doorbell;
 mod event;
 mod flag;
 mod lane;
+mod load;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
+mod wager;
 
+pub use claim::{Claim, Claimed};
 pub use doorbell::Doorbell;
 #[cfg(all(test, loom))]
 pub(crate) use event::Event;
 pub(crate) use flag::Flag;
 pub use lane::{Lane, LaneGuard, LaneLimits, Refused};
+pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use wager::{Spin, Wager};

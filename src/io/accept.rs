@@ -93,8 +93,11 @@ fn is_scarcity(error: &io::Error) -> bool {
 }
 
 fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {
-    let origin =
-        if endpoint.is_member_address(remote.ip()) { Standing::MemberAddress } else { Standing::Stranger };
+    let origin = if endpoint.shared.is_member_address(remote.ip()) {
+        Standing::MemberAddress
+    } else {
+        Standing::Stranger
+    };
     if !endpoint.limiter.borrow().admits(remote.ip(), origin, Instant::now()) {
         let reason = "too many failed handshakes";
         return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });

@@ -67,15 +67,6 @@ impl Shut {
         }
     }
 
-    /// Writes as much of the chain as the socket takes at once, without the ring: an idle link's
-    /// message leaves within the call that sent it.
-    pub(super) fn send_now(&self, chain: &Chain) -> io::Result<usize> {
-        match self.fd.get() {
-            Some(fd) => sys::send_now(fd, chain),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
     fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.fd.get() {
             Some(fd) => sys::receive_now(fd, buffer),
@@ -123,6 +114,14 @@ impl Conn {
 
     pub(super) fn shut(&self) -> Rc<Shut> {
         Rc::clone(&self.shut)
+    }
+
+    /// A second descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(super) fn duplicate(&self) -> io::Result<std::net::TcpStream> {
+        sys::duplicate(self.stream.as_raw_fd())
     }
 
     /// Reads into `range` of `block`; 0 bytes is the end.

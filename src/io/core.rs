@@ -16,11 +16,14 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::insight::{CoreCounters, CoreStats, IdleTime};
 use super::letter::{CoreShared, LaneKey, Letter};
+use super::link::Moment;
 use super::operation::OperationGuard;
 use super::spin::{Partner, Pollers};
 use super::timers::{Sleep, Timers};
 use crate::buf::Pool;
+use crate::cores::{Spin, Wager};
 
 /// Every park ends within this time, whatever became of the doorbell; deadlines that no task
 /// sleeps for (heartbeats, stalls, silence) are looked at as often.
@@ -56,7 +59,7 @@ enum Waiter {
 pub(crate) struct Core {
     pub(crate) shared: Arc<CoreShared>,
     pub(super) pool: Pool,
-    spin: Duration,
+    wager: RefCell<Wager>,
     timers: Rc<Timers>,
     residents: RefCell<Vec<Option<Rc<dyn Resident>>>>,
     turn_waker: RefCell<Option<Waker>>,
@@ -64,13 +67,13 @@ pub(crate) struct Core {
     armed: Cell<bool>,
     last_work: Cell<Instant>,
     clock: Cell<Instant>,
-    turns: Cell<u64>,
+    counters: CoreCounters,
+    idle: IdleTime,
     pollers: Pollers,
     next_tick: Cell<Instant>,
     tasks: Cell<usize>,
     operations: Cell<usize>,
     stopping: Cell<bool>,
-    panics: Cell<u64>,
 }
 
 thread_local! {
@@ -78,12 +81,12 @@ thread_local! {
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<CoreShared>, spin: Duration) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<CoreShared>, spin: Spin) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
+            pool: shared.pool.clone(),
             shared,
-            pool: Pool::new(),
-            spin,
+            wager: RefCell::new(Wager::new(spin)),
             timers: Rc::default(),
             residents: RefCell::default(),
             turn_waker: RefCell::default(),
@@ -91,13 +94,13 @@ impl Core {
             armed: Cell::new(false),
             last_work: Cell::new(now),
             clock: Cell::new(now),
-            turns: Cell::new(0),
+            counters: CoreCounters::default(),
+            idle: IdleTime::new(now),
             pollers: Pollers::default(),
             next_tick: Cell::new(now + TICK),
             tasks: Cell::new(0),
             operations: Cell::new(0),
             stopping: Cell::new(false),
-            panics: Cell::new(0),
         })
     }
 
@@ -114,6 +117,7 @@ impl Core {
     /// then nobody need ring.
     pub(super) fn awake(&self) {
         if self.armed.replace(false) {
+            self.idle.end(Instant::now());
             self.shared.doorbell.disarm();
             if let Some(waker) = self.turn_waker.borrow_mut().take() {
                 waker.wake();
@@ -131,31 +135,34 @@ impl Core {
         output
     }
 
-    /// Operations that the kernel holds.
-    pub(crate) fn operations(&self) -> usize {
-        self.operations.get()
+    /// What it holds and did.
+    pub(super) fn stats(&self) -> CoreStats {
+        let (rung, suppressed) = self.shared.doorbell.counters();
+        let mut stats = CoreStats {
+            tasks: self.tasks.get(),
+            operations: self.operations.get(),
+            blocks: self.pool.stats(),
+            peers: self.shared.load.peers(),
+            busy: self.shared.load.busy(),
+            rung,
+            suppressed,
+            ..CoreStats::default()
+        };
+        self.counters.write_to(&mut stats);
+        stats
     }
 
-    /// Tasks alive.
-    pub(crate) fn tasks(&self) -> usize {
-        self.tasks.get()
-    }
-
-    /// Memory of the core.
-    pub(crate) const fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// Panics caught.
-    pub(crate) const fn panics(&self) -> u64 {
-        self.panics.get()
+    /// The host is called with so many messages of a stream.
+    pub(super) fn note_processed(&self, messages: usize) {
+        self.counters.process_calls.add(1);
+        self.counters.processed.add(messages);
     }
 
     /// Runs something that calls the host; `None` if it panicked, which is counted.
     pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(f));
         if result.is_err() {
-            self.panics.set(self.panics.get() + 1);
+            self.counters.panics.add(1);
         }
         result.ok()
     }
@@ -255,9 +262,13 @@ impl Core {
     fn turn(self: &Rc<Self>, letters: &mut Vec<Letter>) -> bool {
         self.armed.set(false);
         self.shared.doorbell.disarm();
-        self.turns.set(self.turns.get() + 1);
+        self.counters.turns.add(1);
         self.shared.mailbox.take(letters);
         let worked = !letters.is_empty();
+        if worked {
+            self.counters.letter_batches.add(1);
+            self.counters.letters.add(letters.len());
+        }
         for letter in letters.drain(..) {
             self.open(letter);
         }
@@ -265,11 +276,12 @@ impl Core {
         self.clock.set(now);
         self.timers.fire(now);
         if now >= self.next_tick.get() {
-            self.next_tick.set(now + TICK);
+            self.counters.note_late(now.saturating_duration_since(self.next_tick.replace(now + TICK)));
+            self.shared.load.set_busy(self.idle.busy_part(now));
             self.tick(now);
         }
         if worked {
-            self.last_work.set(now);
+            self.note_work_at(now);
         }
         worked
     }
@@ -316,7 +328,9 @@ impl Core {
     /// Notes that bytes moved: the spinning time starts anew.
     pub(super) fn note_work_at(&self, now: Instant) {
         self.clock.set(now);
-        self.last_work.set(now);
+        self.idle.end(now);
+        let idle_for = now.saturating_duration_since(self.last_work.replace(now));
+        self.wager.borrow_mut().worked(idle_for);
     }
 
     /// The time when the clock was last read, in this turn or at the last read of a socket: good
@@ -327,12 +341,18 @@ impl Core {
 
     /// True while the core polls instead of sleeping.
     pub(super) fn should_spin(&self) -> bool {
-        !self.spin.is_zero() && self.now().saturating_duration_since(self.last_work.get()) < self.spin
+        let idle_for = self.now().saturating_duration_since(self.last_work.get());
+        self.wager.borrow_mut().spins(idle_for)
     }
 
     /// Which turn this is: what happens between two of them has been runnable together.
-    pub(super) fn turn_number(&self) -> u64 {
-        self.turns.get()
+    fn turn_number(&self) -> u64 {
+        self.counters.turns.get()
+    }
+
+    /// When a sender on this core works.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now: self.now(), turn: Some(self.turn_number()) }
     }
 
     /// Waits for the next round of a spinning core; `None` if it does not spin, if this socket has
@@ -340,7 +360,7 @@ impl Core {
     /// a round should look at.
     pub(super) fn next_round(&self, last_read: Instant) -> Option<impl Future<Output = ()> + '_> {
         let silent_for = self.now().saturating_duration_since(last_read);
-        if self.spin.is_zero() || silent_for >= self.spin || self.pollers.are_full() {
+        if !self.should_spin() || silent_for >= self.wager.borrow().limit() || self.pollers.are_full() {
             return None;
         }
         // The spinner may be asleep still.
@@ -373,7 +393,9 @@ impl Core {
             }
             in_a_row = 0;
             self.pollers.wake();
+            self.idle.begin(self.now());
             if self.should_spin() {
+                self.counters.spins.add(1);
                 partner.pass().await;
                 continue;
             }
@@ -382,6 +404,7 @@ impl Core {
             if !self.shared.mailbox.is_empty() {
                 continue;
             }
+            self.counters.parks.add(1);
             self.wait(park.as_mut()).await;
         }
         partner.stop();

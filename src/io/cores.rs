@@ -12,15 +12,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::core::Core;
+use super::insight::CoreStats;
 use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
-use crate::buf::PoolStats;
-use crate::cores::{Doorbell, Mailbox, PinError, available_cpus, pin_current_thread};
+use crate::buf::Pool;
+use crate::cores::{Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
 /// More than a core begins in one turn, unless hundreds of connections wake at once.
 const RING_ENTRIES: u32 = 1024;
+
+/// Longer than a wake-up takes: two cores that talk to each other then find out that both should spin.
+const SPIN_DEFAULT: Duration = Duration::from_micros(50);
 
 /// A core may not spin for longer: it would look like a hang.
 const SPIN_MAX: Duration = Duration::from_millis(100);
@@ -31,9 +35,9 @@ const SPIN_MAX: Duration = Duration::from_millis(100);
 pub struct CoresConfig {
     /// One core a CPU, pinned to it, in this order.
     pub cpus: Vec<usize>,
-    /// How long a core polls after its last work before it sleeps. Each poll is a system call, so
-    /// a spinning core uses its CPU whole; 0 (the default) sleeps at once.
-    pub spin: Duration,
+    /// Whether and how long a core polls after its last work before it sleeps. A spinning core uses
+    /// its CPU whole, so by default it does only where work comes again within 50 us as a rule.
+    pub spin: Spin,
     /// Entries of each core's ring: how many operations it hands to the kernel in one call, and half
     /// of how many completions it takes back in one. Not a bound on connections: a full ring is
     /// emptied into the kernel at once, and completions that do not fit are kept there until they do.
@@ -42,7 +46,7 @@ pub struct CoresConfig {
 
 impl Default for CoresConfig {
     fn default() -> Self {
-        Self { cpus: available_cpus(), spin: Duration::ZERO, ring_entries: RING_ENTRIES }
+        Self { cpus: available_cpus(), spin: Spin::Adaptive(SPIN_DEFAULT), ring_entries: RING_ENTRIES }
     }
 }
 
@@ -66,8 +70,8 @@ impl CoresConfig {
         if let Some(&cpu) = self.cpus.iter().find(|cpu| !available.contains(cpu)) {
             return Err(PinError { cpu, available }.into());
         }
-        if self.spin > SPIN_MAX {
-            return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin));
+        if self.spin.limit() > SPIN_MAX {
+            return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin.limit()));
         }
         if !(ring::ENTRIES_MIN..=ring::ENTRIES_MAX).contains(&self.ring_entries) {
             let entries = self.ring_entries;
@@ -89,24 +93,6 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     resolver: Resolver,
     stopped: AtomicBool,
-}
-
-/// What one core holds and does, at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct CoreStats {
-    /// Tasks alive.
-    pub tasks: usize,
-    /// Operations that the kernel holds.
-    pub operations: usize,
-    /// Blocks out and at home.
-    pub blocks: PoolStats,
-    /// Wakes of a sleeping core, and rings that were not needed.
-    pub rung: u64,
-    /// See `rung`.
-    pub suppressed: u64,
-    /// Panics caught: of the host's callbacks, or of a task.
-    pub panics: u64,
 }
 
 impl Cores {
@@ -159,17 +145,7 @@ impl Cores {
     pub fn stats(&self, core: usize) -> Result<CoreStats, ConfigError> {
         let shared = self.core(core)?;
         let (sender, receiver) = mpsc::sync_channel(1);
-        let (rung, suppressed) = shared.doorbell.counters();
-        shared.run(move |core| {
-            let _ = sender.send(CoreStats {
-                tasks: core.tasks(),
-                operations: core.operations(),
-                blocks: core.pool().stats(),
-                rung,
-                suppressed,
-                panics: core.panics(),
-            });
-        });
+        shared.run(move |core| _ = sender.send(core.stats()));
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
     }
 
@@ -183,9 +159,13 @@ impl Cores {
         self.inner.stopped.load(Ordering::Acquire)
     }
 
+    pub(crate) fn all(&self) -> &[Arc<CoreShared>] {
+        &self.inner.cores
+    }
+
     pub(crate) fn core(&self, index: usize) -> Result<&Arc<CoreShared>, ConfigError> {
         self.inner.cores.get(index).ok_or_else(|| ConfigError {
-            setting: "core",
+            setting: "placement",
             advice: format!("there is no core {index}; choose from 0 to {}", self.count() - 1),
         })
     }
@@ -229,7 +209,13 @@ fn start_one(
     cpu: usize,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
-    let shared = Arc::new(CoreShared { index, mailbox: Mailbox::default(), doorbell });
+    let shared = Arc::new(CoreShared {
+        index,
+        load: Load::new(),
+        pool: Pool::new(),
+        mailbox: Mailbox::default(),
+        doorbell,
+    });
     let (ready, started) = mpsc::sync_channel(1);
     let of_thread = Arc::clone(&shared);
     let (spin, entries) = (config.spin, config.ring_entries);
@@ -247,7 +233,7 @@ fn start_one(
 fn run_one(
     shared: Arc<CoreShared>,
     cpu: usize,
-    spin: Duration,
+    spin: Spin,
     entries: u32,
     ready: &mpsc::SyncSender<Result<(), StartError>>,
 ) {

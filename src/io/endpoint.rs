@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, TcpListener};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::accept;
@@ -63,7 +63,15 @@ pub(super) struct ServedGuard {
 }
 
 impl Endpoint {
-    /// Starts to accept, and watches deadlines from now on.
+    /// The endpoint of this transport on this core: the one that is there, or a new one.
+    fn on_or_start(core: &Rc<Core>, shared: &Arc<TransportShared>) -> Option<Rc<Self>> {
+        Self::on(core, shared).or_else(|| {
+            let cores = shared.alive.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+            Some(Self::start(core, Arc::clone(shared), cores, None))
+        })
+    }
+
+    /// Starts to accept, where there is a listener, and watches deadlines from now on.
     pub(crate) fn start(
         core: &Rc<Core>,
         shared: Arc<TransportShared>,
@@ -91,7 +99,7 @@ impl Endpoint {
             tasks: Rc::default(),
         });
         core.move_in(slot, Rc::clone(&endpoint) as Rc<dyn Resident>);
-        endpoint.shared.slot.store(slot, Ordering::Release);
+        endpoint.shared.slots[core.shared.index].store(slot, Ordering::Release);
         if let Some(listener) = listener {
             accept::start(&endpoint, listener);
         }
@@ -100,7 +108,7 @@ impl Endpoint {
 
     /// The endpoint of this transport on this core, while it lives.
     pub(crate) fn on(core: &Rc<Core>, shared: &Arc<TransportShared>) -> Option<Rc<Self>> {
-        let slot = shared.slot.load(Ordering::Acquire);
+        let slot = shared.slots[core.shared.index].load(Ordering::Acquire);
         let endpoint = core.resident(slot)?.as_any().downcast::<Self>().ok()?;
         Arc::ptr_eq(&endpoint.shared, shared).then_some(endpoint)
     }
@@ -143,19 +151,42 @@ impl Endpoint {
 
     // ---- peers ---------------------------------------------------------------------------------
 
-    pub(crate) fn add_peer(self: &Rc<Self>, shared: Arc<PeerShared>, urls: PeerUrls) {
-        if self.stopping.get() || shared.stopped.load(Ordering::Acquire) {
-            self.core.guard(|| self.shared.tell_last(&shared));
-            return;
+    /// Starts a peer on its core, and the transport's endpoint there if it is the first.
+    pub(crate) fn add_peer(core: &Rc<Core>, transport: &Arc<TransportShared>, peer: Arc<PeerShared>) {
+        let gone = transport.stopped.load(Ordering::SeqCst) || peer.stopped.load(Ordering::Acquire);
+        match Self::on_or_start(core, transport).filter(|endpoint| !gone && !endpoint.stopping.get()) {
+            Some(endpoint) => {
+                let (id, urls) = (peer.id, peer.urls());
+                let peer = Peer::start(&endpoint, peer, urls);
+                endpoint.peers.borrow_mut().insert(id, peer);
+            }
+            None => drop(core.guard(|| transport.tell_last(&peer))),
         }
-        let id = shared.id;
-        let peer = Peer::start(self, shared, urls);
-        self.peers.borrow_mut().insert(id, peer);
     }
 
     pub(crate) fn update_peer(&self, id: MemberId, urls: PeerUrls) {
         if let Some(peer) = self.peer(id) {
             peer.update_urls(urls);
+        }
+    }
+
+    /// Ends a peer here; when nothing of it is left it starts on the core of `moved`.
+    pub(crate) fn move_peer(&self, moved: Arc<PeerShared>, ending: Ending) {
+        let peer = self.peers.borrow_mut().remove(&moved.id);
+        let transport = Arc::clone(&self.shared);
+        let start = move || {
+            let core = Arc::clone(&moved.core);
+            core.run(move |core| Self::add_peer(core, &transport, moved));
+        };
+        match peer {
+            Some(peer) => {
+                peer.tasks.at_last(start);
+                self.let_go(&peer, ending);
+            }
+            None => {
+                start();
+                ending.complete();
+            }
         }
     }
 
@@ -217,11 +248,6 @@ impl Endpoint {
         Some(Post { endpoint: Rc::clone(self) })
     }
 
-    /// True if a peer's URL names this address.
-    pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
-        self.peers.borrow().values().any(|peer| peer.lives_at(address))
-    }
-
     pub(super) fn set_listener(&self, shut: Rc<Shut>) {
         *self.listener.borrow_mut() = Some(shut);
     }
@@ -242,7 +268,8 @@ impl Endpoint {
                 served.shut.shutdown();
             }
             // It stays until then, for deadlines and for whoever stops it a second time.
-            let (core, slot) = (Rc::clone(&self.core), self.shared.slot.load(Ordering::Acquire));
+            let (core, slot) =
+                (Rc::clone(&self.core), self.shared.slots[self.core.shared.index].load(Ordering::Acquire));
             self.tasks.at_last(move || core.move_out(slot));
         }
         self.tasks.close(ending);

@@ -2,27 +2,41 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tells any thread that something has ended.
-#[derive(Clone, Debug, Default)]
-pub struct Ending(Arc<(Mutex<bool>, Condvar)>);
+#[derive(Clone, Debug)]
+pub struct Ending(Arc<Left>);
+
+/// How many parts of it have not ended.
+#[derive(Debug)]
+struct Left(Mutex<usize>, Condvar);
 
 impl Ending {
+    /// Of something in so many parts, each of which completes once.
+    pub(crate) fn of(parts: usize) -> Self {
+        Self(Arc::new(Left(Mutex::new(parts), Condvar::new())))
+    }
+
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self::of(1)
     }
 
     pub(crate) fn complete(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let mut left = self.left();
+        *left = left.saturating_sub(1);
         self.0.1.notify_all();
+    }
+
+    fn left(&self) -> MutexGuard<'_, usize> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True once everything has ended.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.left() == 0
     }
 
     /// Waits until everything has ended, at most for `timeout`; true if it has. Never call it on
@@ -30,13 +44,13 @@ impl Ending {
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let mut done = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*done {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        let mut left = self.left();
+        while *left > 0 {
+            let time = deadline.saturating_duration_since(Instant::now());
+            if time.is_zero() {
                 return false;
             }
-            done = self.0.1.wait_timeout(done, left).unwrap_or_else(PoisonError::into_inner).0;
+            left = self.0.1.wait_timeout(left, time).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -51,7 +65,7 @@ impl Posted {
     }
 
     pub(crate) fn open(mut self) -> Ending {
-        self.0.take().unwrap_or_default()
+        self.0.take().unwrap_or_else(Ending::new)
     }
 }
 
@@ -68,7 +82,7 @@ impl Drop for Posted {
 pub(super) struct TaskCount {
     alive: Cell<usize>,
     closed: Cell<bool>,
-    last: RefCell<Option<Box<dyn FnOnce()>>>,
+    last: RefCell<Vec<Box<dyn FnOnce()>>>,
     on_end: RefCell<Vec<Ending>>,
 }
 
@@ -81,9 +95,10 @@ impl TaskCount {
         TaskGuard(Rc::clone(self))
     }
 
-    /// Runs `f` when the last task has ended, before anybody is told.
+    /// Runs `f` when the last task has ended, in the order in which it was asked for and before
+    /// anybody is told.
     pub(super) fn at_last(&self, f: impl FnOnce() + 'static) {
-        *self.last.borrow_mut() = Some(Box::new(f));
+        self.last.borrow_mut().push(Box::new(f));
     }
 
     /// No more tasks will come; `ending` completes with the last of them.
@@ -95,8 +110,7 @@ impl TaskCount {
 
     fn check(&self) {
         if self.closed.get() && self.alive.get() == 0 {
-            let last = self.last.borrow_mut().take();
-            if let Some(last) = last {
+            for last in self.last.take() {
                 last();
             }
             for ending in self.on_end.take() {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::core::Core;
-use crate::cores::{Doorbell, Mailbox};
+use crate::buf::Pool;
+use crate::cores::{Doorbell, Load, Mailbox};
 
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
@@ -30,6 +31,9 @@ pub(crate) struct LaneKey {
 /// The part of a core that every thread sees.
 pub(crate) struct CoreShared {
     pub(crate) index: usize,
+    pub(crate) load: Load,
+    /// Memory of the core, which comes home from whatever thread.
+    pub(crate) pool: Pool,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
 }

@@ -2,9 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,14 +16,11 @@ use super::reader::{self, ReaderSlot};
 use super::shared::{PeerShared, lane_of};
 use super::waits::Waits;
 use super::writer::Flapping;
-use crate::buf::Chain;
 use crate::event::{DropReason, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
-use crate::proto::stream::{StreamWriter, StreamWriterConfig};
-use crate::raftpb::Message;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -43,12 +37,13 @@ pub(crate) struct Peer {
     pub(super) tasks: Rc<TaskCount>,
 }
 
-/// A stream writer with what is queued for it and the connection it has.
+/// What only the core knows of a stream writer's connection; the rest is its [`Link`].
+///
+/// [`Link`]: super::link::Link
 pub(super) struct WriterSlot {
-    pub(super) machine: StreamWriter,
-    /// Taken from the lane and not yet encoded; still counted there.
-    pub(super) queue: VecDeque<Message>,
     pub(super) waker: Option<Waker>,
+    /// The task waits for the desk, which a sender has.
+    pub(super) wants_desk: bool,
     pub(super) shut: Option<Rc<Shut>>,
     /// Tells one connection from the next: a task that finds another number has been replaced.
     pub(super) generation: u64,
@@ -57,10 +52,6 @@ pub(super) struct WriterSlot {
     /// When a replacement is next admitted without delay.
     pub(super) replace_at: Instant,
     pub(super) flapping: Flapping,
-    /// What a direct send left over, or why it failed; for the writer's task.
-    pub(super) unsent: Option<io::Result<Chain>>,
-    /// The turn in which something was sent directly.
-    pub(super) sent_in_turn: u64,
 }
 
 impl Peer {
@@ -70,6 +61,8 @@ impl Peer {
         let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
         endpoint.core.move_in(slot, Rc::clone(&peer) as Rc<dyn Resident>);
         peer.shared.slot.store(slot, Ordering::Release);
+        // What senders dropped before anybody could be told here.
+        peer.report_dropped();
         for kind in StreamKind::ALL {
             reader::start(&peer, kind);
         }
@@ -77,31 +70,19 @@ impl Peer {
     }
 
     fn new(endpoint: Rc<Endpoint>, shared: Arc<PeerShared>, slot: usize, urls: PeerUrls) -> Self {
-        let now = Instant::now();
-        let writer = |kind| {
-            let config = StreamWriterConfig {
-                kind,
-                dialect: endpoint.shared.config.dialect,
-                local: endpoint.shared.config.id,
-                remote: shared.id,
-                heartbeat_interval: endpoint.shared.config.heartbeat_interval,
-                stall_timeout: endpoint.shared.config.write_timeout,
-            };
+        let writer = || {
             RefCell::new(WriterSlot {
-                machine: StreamWriter::new(config, endpoint.core.pool.clone(), now),
-                queue: VecDeque::new(),
                 waker: None,
+                wants_desk: false,
                 shut: None,
                 generation: 0,
                 asked: 0,
-                replace_at: now,
+                replace_at: Instant::now(),
                 flapping: Flapping::default(),
-                unsent: None,
-                sent_in_turn: 0,
             })
         };
         Self {
-            writers: [writer(StreamKind::Msgapp), writer(StreamKind::Message)],
+            writers: [writer(), writer()],
             readers: Default::default(),
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
@@ -132,10 +113,6 @@ impl Peer {
         self.picker.borrow_mut().update(urls);
     }
 
-    pub(super) fn lives_at(&self, address: IpAddr) -> bool {
-        self.picker.borrow().urls().as_slice().iter().any(|url| url.host().parse() == Ok(address))
-    }
-
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
@@ -146,69 +123,38 @@ impl Peer {
 
     // ---- sending -------------------------------------------------------------------------------
 
-    /// Sends from the core itself: true if nothing waits in front of the message and it is
-    /// encoded, else it has to go through the lane.
-    #[inline]
-    pub(crate) fn encode_local(&self, lane: usize, message: &Message) -> bool {
-        let mut slot = self.writers[lane].borrow_mut();
-        let first =
-            slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0 && slot.machine.has_room();
-        if first {
-            slot.machine.push(message);
+    /// Something of this lane is left for the core: what waits in it, what a direct send left over,
+    /// or the desk that a task waits for.
+    pub(crate) fn look_after(&self, lane: usize) {
+        let link = &self.shared.links[lane];
+        let Some(mut desk) = link.desk() else { return };
+        if !desk.machine.is_working() {
+            let lost = desk.drain(&link.lane);
+            drop(desk);
+            return self.report_lost(lost, DropReason::StreamLost);
         }
-        first
-    }
-
-    /// The end of a run of messages: what was encoded, and what waits in the lane, may leave.
-    pub(crate) fn flush(&self, lane: usize) {
-        self.fill(lane);
-        self.transmit(lane);
-    }
-
-    /// Encodes what is queued, as far as there is room.
-    pub(super) fn fill(&self, lane: usize) {
-        let source = &self.shared.lanes[lane];
-        let mut slot = self.writers[lane].borrow_mut();
-        let slot = &mut *slot;
-        while slot.machine.has_room() {
-            if slot.queue.is_empty() {
-                if source.depth().0 == 0 {
-                    return slot.machine.lane_drained();
-                }
-                source.take(&mut slot.queue);
-                if slot.queue.is_empty() {
-                    return slot.machine.lane_drained();
-                }
-            }
-            let (mut messages, mut bytes) = (0, 0);
-            while slot.machine.has_room()
-                && let Some(message) = slot.queue.pop_front()
-            {
-                slot.machine.push(&message);
-                messages += 1;
-                bytes += message.payload_bytes();
-            }
-            source.release(messages, bytes);
+        let sent = desk.send_now(&link.lane, self.endpoint.core.moment());
+        drop(desk);
+        if !sent || self.writers[lane].borrow().wants_desk {
+            self.wake_writer(lane);
         }
     }
 
-    pub(super) fn wake_writer(&self, lane: usize) {
-        let waker = self.writers[lane].borrow_mut().waker.take();
+    pub(crate) fn wake_writer(&self, lane: usize) {
+        let waker = {
+            let mut slot = self.writers[lane].borrow_mut();
+            slot.wants_desk = false;
+            slot.waker.take()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Empties a lane whose writer has no connection; how many messages it held.
-    pub(super) fn drain_lane(&self, lane: usize) -> usize {
-        let taken = std::mem::take(&mut self.writers[lane].borrow_mut().queue);
-        self.shared.lanes[lane].release(taken.len(), taken.iter().map(Message::payload_bytes).sum());
-        taken.len() + self.shared.drain_lane(lane)
-    }
-
     /// Messages were lost: told once for all of them, as rafthttp does.
     pub(super) fn report_lost(&self, messages: usize, reason: DropReason) {
         if messages > 0 {
+            self.shared.note_told(reason, messages);
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
             if reason != DropReason::Paused && !self.stopping.get() {
                 let raft = &self.endpoint.shared.raft;
@@ -255,10 +201,13 @@ impl Peer {
             self.report_dropped();
             for kind in StreamKind::ALL {
                 let lane = lane_of(kind);
-                self.shared.set_up(lane, false);
-                self.writers[lane].borrow_mut().machine.end();
+                let link = &self.shared.links[lane];
+                link.set_up(false);
+                let mut desk = link.clear_desk();
+                desk.machine.end();
+                let lost = desk.drain(&link.lane);
+                drop(desk);
                 self.wake_writer(lane);
-                let lost = self.drain_lane(lane);
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
@@ -280,12 +229,7 @@ impl Peer {
 impl Resident for Peer {
     fn lane_dirty(self: Rc<Self>, lane: usize) {
         self.report_dropped();
-        if self.writers[lane].borrow().machine.is_working() {
-            self.flush(lane);
-        } else {
-            let lost = self.drain_lane(lane);
-            self.report_lost(lost, DropReason::StreamLost);
-        }
+        self.look_after(lane);
     }
 
     fn tick(self: Rc<Self>, now: Instant) {

@@ -248,6 +248,7 @@ impl Peer {
             StreamKind::Message => Via::Message,
         };
         let origin = Origin { peer: self.shared.id, via, proposals };
+        self.endpoint.core.note_processed(messages.len());
         self.endpoint.shared.raft.process(origin, messages);
     }
 

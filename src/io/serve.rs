@@ -1,6 +1,5 @@
 //! What comes in on the listener: stream requests, `POST /raft`, and refusals. Protocol 5.2, 10.2.
 
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -8,18 +7,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
+use super::handover::Handover;
 use super::input::{Input, NoHead};
-use super::writer;
 use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
-use crate::proto::codec::{decode_bare_message, screen};
+use crate::proto::codec::{StreamKind, decode_bare_message, screen};
 use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
-    write_stream_accepted,
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
-use crate::proto::stream::BodyFraming;
 use crate::raft::{Origin, Via};
 use crate::raftpb::MessageType;
 
@@ -68,10 +65,9 @@ enum Next {
 }
 
 async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -> Result<(), &'static str> {
-    let no_descriptor = |_: io::Error| "out of descriptors";
-    let watch = stream.try_clone().and_then(monoio::net::TcpStream::from_std).map_err(no_descriptor)?;
     let shut = Rc::new(Shut::new(stream.as_raw_fd()));
-    let conn = Conn::new(Rc::clone(&endpoint.core), stream, remote, shut).map_err(no_descriptor)?;
+    let conn =
+        Conn::new(Rc::clone(&endpoint.core), stream, remote, shut).map_err(|_| "out of descriptors")?;
     let guard = endpoint.watch(conn.shut(), Instant::now() + FIRST_BYTE_TIMEOUT);
     endpoint.enter_waiting(remote.ip(), &guard);
     let input = Input::new(&endpoint.core.pool);
@@ -103,7 +99,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 return Ok(());
             }
             Ok(Accepted::Stream { kind, peer }) => {
-                return served.become_stream(kind, peer, request.version_minor, watch).await;
+                return served.become_stream(kind, peer, request.version_minor);
             }
             Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
                 Next::Request => {}
@@ -127,7 +123,7 @@ impl Membership for Endpoint {
     }
 
     fn is_known_peer(&self, id: MemberId) -> bool {
-        self.peer(id).is_some()
+        self.shared.peer(id).is_some()
     }
 }
 
@@ -145,24 +141,13 @@ impl Served<'_> {
         Ok(head)
     }
 
-    async fn become_stream(
-        self,
-        kind: crate::proto::codec::StreamKind,
-        peer: MemberId,
-        version_minor: u8,
-        watch: monoio::net::TcpStream,
-    ) -> Result<(), &'static str> {
-        let Self { endpoint, conn, input, guard } = self;
-        let Some(peer) = endpoint.peer(peer) else { return Err("the peer was removed meanwhile") };
-        if !input.bytes().is_empty() {
-            return Err("bytes behind a stream request");
-        }
-        drop(input);
-        drop(guard);
-        let mut head = Vec::with_capacity(256);
-        write_stream_accepted(&mut head, &endpoint.shared.own, version_minor, now_unix_s());
-        let framing = if version_minor == 0 { BodyFraming::UntilClose } else { BodyFraming::Chunked };
-        writer::attach(&peer, kind, conn, watch, head, framing).await;
+    /// The connection goes on as a stream on the core of its peer.
+    fn become_stream(self, kind: StreamKind, peer: MemberId, version_minor: u8) -> Result<(), &'static str> {
+        let Self { endpoint, conn, input, guard: _guard } = self;
+        let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
+        let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
+        let rest = input.bytes().to_vec();
+        Handover { stream, remote: conn.remote, kind, version_minor, rest }.deliver(endpoint, peer);
         Ok(())
     }
 
@@ -217,7 +202,7 @@ impl Served<'_> {
     async fn refuse(&mut self, refused: &Refused, member: Option<MemberId>) {
         let endpoint = self.endpoint;
         let remote = self.conn.remote;
-        let known = member.filter(|&id| endpoint.peer(id).is_some());
+        let known = member.filter(|&id| endpoint.shared.peer(id).is_some());
         endpoint.limiter.borrow_mut().charge(remote.ip(), known, Instant::now());
         if refused.refusal.is_silent() {
             let reason = "not HTTP";
@@ -263,6 +248,6 @@ impl Endpoint {
     }
 }
 
-fn now_unix_s() -> u64 {
+pub(super) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

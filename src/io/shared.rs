@@ -1,21 +1,25 @@
 //! The part of a transport and its peers that every thread sees.
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::cores::Cores;
+use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
+use super::link::Link;
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits, Refused};
+use crate::cores::{LaneLimits, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
+use crate::proto::peer_url::PeerUrls;
+use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
-use crate::raftpb::Message;
 
 /// One transport.
 pub(crate) struct TransportShared {
@@ -23,11 +27,13 @@ pub(crate) struct TransportShared {
     /// What we say of ourselves in handshakes.
     pub(crate) own: Identity,
     pub(crate) raft: Arc<dyn Raft>,
-    pub(crate) core: Arc<CoreShared>,
     pub(crate) peers: RwLock<FxHashMap<MemberId, Arc<PeerShared>>>,
     pub(crate) stopped: AtomicBool,
-    /// Where the core keeps the endpoint; `usize::MAX` until it moved in.
-    pub(crate) slot: AtomicUsize,
+    pub(crate) cores: Box<[Arc<CoreShared>]>,
+    /// Keeps the threads alive; `None` once it was stopped.
+    pub(crate) alive: Mutex<Option<Cores>>,
+    /// Where each core keeps its endpoint; `usize::MAX` until it moved in.
+    pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
 }
@@ -43,15 +49,18 @@ pub(crate) const fn lane_of(kind: StreamKind) -> usize {
 /// One peer.
 pub(crate) struct PeerShared {
     pub(crate) id: MemberId,
+    /// Where it is dialled: the core that owns it has a copy in its picker.
+    urls: RwLock<PeerUrls>,
     pub(crate) core: Arc<CoreShared>,
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
-    pub(crate) lanes: [Lane<Message>; 2],
-    up: [AtomicBool; 2],
+    pub(crate) links: [Link; 2],
     pub(crate) paused: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
     dropped: [AtomicUsize; DROPPED.len()],
+    /// Messages dropped, by reason, that were told.
+    told: [AtomicU64; DropReason::ALL.len()],
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
 }
@@ -66,39 +75,77 @@ const DROPPED: [DropReason; 5] = [
 ];
 
 impl TransportShared {
+    /// One of its peers.
+    pub(crate) fn peer(&self, id: MemberId) -> Option<Arc<PeerShared>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// True if a peer's URL names this address.
+    pub(super) fn is_member_address(&self, address: IpAddr) -> bool {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().any(|peer| peer.lives_at(address))
+    }
+
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
-        let in_lanes = (0..peer.lanes.len()).map(|lane| (peer.drain_lane(lane), DropReason::Stopped));
+        let drain = |link: &Link| (link.clear_desk().drain(&link.lane), DropReason::Stopped);
+        let in_lanes = peer.links.iter().map(drain);
         for (messages, reason) in peer.take_dropped().chain(in_lanes) {
             if messages > 0 {
+                peer.note_told(reason, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, messages, reason });
             }
         }
     }
 }
 
+impl Drop for PeerShared {
+    fn drop(&mut self) {
+        self.core.load.remove();
+    }
+}
+
 impl PeerShared {
-    pub(crate) fn new(id: MemberId, core: Arc<CoreShared>, limits: LaneLimits) -> Self {
+    pub(crate) fn new(id: MemberId, urls: PeerUrls, config: &Config, core: Arc<CoreShared>) -> Self {
+        core.load.add();
+        let now = Instant::now();
+        let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
+        let link = |kind| {
+            let writer = StreamWriterConfig {
+                kind,
+                dialect: config.dialect,
+                local: config.id,
+                remote: id,
+                heartbeat_interval: config.heartbeat_interval,
+                stall_timeout: config.write_timeout,
+            };
+            Link::new(writer, limits, core.pool.clone(), now)
+        };
         Self {
             id,
+            urls: RwLock::new(urls),
+            links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
             core,
             slot: AtomicUsize::new(usize::MAX),
-            lanes: [Lane::new(limits), Lane::new(limits)],
-            up: Default::default(),
             paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             dropped: Default::default(),
+            told: Default::default(),
             active_since: AtomicU64::new(0),
         }
     }
 
-    /// True while the writer of this lane has a connection.
-    pub(crate) fn is_up(&self, lane: usize) -> bool {
-        self.up[lane].load(Ordering::Acquire)
+    pub(crate) fn urls(&self) -> PeerUrls {
+        self.urls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_up(&self, lane: usize, up: bool) {
-        self.up[lane].store(up, Ordering::Release);
+    pub(crate) fn set_urls(&self, urls: PeerUrls) {
+        *self.urls.write().unwrap_or_else(PoisonError::into_inner) = urls;
+    }
+
+    fn lives_at(&self, address: IpAddr) -> bool {
+        let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
+        urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
     }
 
     /// Tells the core that the lane has messages, unless it was told already.
@@ -118,17 +165,23 @@ impl PeerShared {
         self.dropped.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
+    pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
+        self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// What the peer holds and did; waits for a sender at work, so only for the core.
+    pub(crate) fn stats(&self) -> PeerStats {
+        let mut dropped = [0; DropReason::ALL.len()];
+        for (count, told) in dropped.iter_mut().zip(&self.told) {
+            *count = told.load(Ordering::Relaxed);
+        }
+        let [msgapp, message] = &self.links;
+        PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
+    }
+
     /// What senders dropped since the last time.
     pub(super) fn take_dropped(&self) -> impl Iterator<Item = (usize, DropReason)> {
         self.dropped.iter().map(|count| count.swap(0, Ordering::Relaxed)).zip(DROPPED)
-    }
-
-    /// Empties a lane from which nobody will write; how many messages it held.
-    pub(super) fn drain_lane(&self, lane: usize) -> usize {
-        let mut lost = VecDeque::new();
-        self.lanes[lane].take(&mut lost);
-        self.lanes[lane].release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
-        lost.len()
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

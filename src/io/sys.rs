@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "direct system calls")]
 
 use std::io::{self, IoSlice};
+use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use io_uring::{IoUring, opcode};
@@ -18,6 +19,13 @@ pub(super) fn shutdown(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
+/// A second descriptor of an open socket.
+pub(super) fn duplicate(fd: RawFd) -> io::Result<TcpStream> {
+    // SAFETY: the number is that of a socket that is open: its owner asks, on its own thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fd.try_clone_to_owned().map(TcpStream::from)
+}
+
 /// Ends the sending direction of an open socket.
 pub(super) fn shutdown_write(fd: RawFd) {
     // SAFETY: as above.
@@ -28,11 +36,9 @@ pub(super) fn shutdown_write(fd: RawFd) {
 const PIECES_MAX: usize = 64;
 
 /// Sends what the socket takes without waiting.
-pub(super) fn send_now(fd: RawFd, chain: &Chain) -> io::Result<usize> {
+pub(super) fn send_now(socket: &TcpStream, chain: &Chain) -> io::Result<usize> {
     const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let socket = SockRef::from(&fd);
+    let socket = SockRef::from(socket);
     let mut slices = chain.slices();
     match (slices.len(), slices.next()) {
         (1, Some(slice)) => socket.send_with_flags(slice, FLAGS),

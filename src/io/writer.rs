@@ -3,15 +3,17 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use monoio::net::TcpStream;
 
 use super::conn::Conn;
+use super::link::Desk;
 use super::peer::Peer;
 use super::shared::lane_of;
 use crate::buf::Chain;
+use crate::cores::Claimed;
 use crate::event::{Direction, DropReason, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::status::{Action, Source};
@@ -26,11 +28,6 @@ const REPLACEMENTS_A_MINUTE_MAX: u32 = 60;
 
 /// ... waits so long for the next.
 const REPLACE_PENALTY: Duration = Duration::from_secs(30);
-
-/// Within one turn a link that has sent is not idle: what follows gathers to a write of this size
-/// before it leaves, so that a host that sends in many small batches does not pay a system call
-/// for each, and the receiver still begins while the rest is being encoded.
-const DIRECT_SEND_BYTES: usize = 32 << 10;
 
 /// How often a stream was replaced lately.
 #[derive(Debug, Default)]
@@ -75,12 +72,18 @@ pub(super) async fn attach(
         peer.writer_failed(kind, generation, Action::Write, &error.to_string());
         return shut.shutdown();
     }
-    if peer.finish_attach(kind, generation, framing) {
-        run(peer, kind, generation, &mut conn).await;
+    match conn.duplicate() {
+        Ok(socket) => {
+            if peer.finish_attach(kind, generation, framing, socket) {
+                run(peer, kind, generation, &mut conn).await;
+            }
+        }
+        Err(error) => peer.writer_failed(kind, generation, Action::Write, &error.to_string()),
     }
-    // Before the connection is dropped: its watch holds a second descriptor, so that closing this one
-    // alone would neither end the watch nor the connection.
+    // Before the connection is dropped: its watch and the link hold descriptors of their own, so that
+    // closing this one alone would neither end the watch nor the connection.
     shut.shutdown();
+    peer.finish(kind, generation);
 }
 
 /// A client sends nothing after its request, so readable means gone: found at once and not at the
@@ -118,15 +121,13 @@ async fn write(
         let (result, rest) = conn.write(chain).await;
         chain = rest;
         chain.advance(result?);
-        let mut slot = peer.writers[lane_of(kind)].borrow_mut();
-        if slot.generation != generation {
-            return Ok(()); // the new connection's machine knows nothing of this chain
-        }
+        // A connection that was replaced meanwhile has no machine any more that knows of this chain.
+        let Some(mut desk) = poll_fn(|cx| peer.poll_desk(kind, generation, cx)).await else { return Ok(()) };
         if chain.is_empty() {
-            slot.machine.handle_written();
+            desk.machine.handle_written();
             return Ok(());
         }
-        slot.machine.handle_progress(Instant::now());
+        desk.machine.handle_progress(Instant::now());
     }
 }
 
@@ -164,16 +165,20 @@ impl Peer {
     }
 
     /// The response head is out: messages may follow. False if a newer connection came meanwhile.
-    fn finish_attach(&self, kind: StreamKind, generation: u64, framing: BodyFraming) -> bool {
+    fn finish_attach(
+        &self,
+        kind: StreamKind,
+        generation: u64,
+        framing: BodyFraming,
+        socket: std::net::TcpStream,
+    ) -> bool {
         let lane = lane_of(kind);
-        {
-            let mut slot = self.writers[lane].borrow_mut();
-            if slot.generation != generation || self.is_stopping() {
-                return false;
-            }
-            slot.machine.attach(framing);
+        if self.writers[lane].borrow().generation != generation || self.is_stopping() {
+            return false;
         }
-        self.shared.set_up(lane, true);
+        let link = &self.shared.links[lane];
+        link.clear_desk().attach(framing, socket);
+        link.set_up(true);
         self.activate();
         self.endpoint.emit(&Event::StreamUp { peer: self.shared.id, kind, direction: Direction::Writer });
         true
@@ -187,60 +192,37 @@ impl Peer {
         generation: u64,
         cx: &Context<'_>,
     ) -> Poll<Option<io::Result<Chain>>> {
+        let Some(mut desk) = ready!(self.poll_desk(kind, generation, cx)) else { return Poll::Ready(None) };
         let lane = lane_of(kind);
-        if self.writers[lane].borrow().generation != generation {
-            return Poll::Ready(None);
+        if let Some(chain) = desk.poll_transmit(&self.shared.links[lane].lane, self.endpoint.core.now()) {
+            return Poll::Ready(Some(chain));
         }
-        self.fill(lane);
         let mut slot = self.writers[lane].borrow_mut();
-        if let Some(unsent) = slot.unsent.take() {
-            return Poll::Ready(Some(unsent));
-        }
-        if slot.machine.is_finished() || slot.shut.is_none() {
+        if desk.machine.is_finished() || slot.shut.is_none() {
             return Poll::Ready(None);
-        }
-        if let Some(chain) = slot.machine.poll_transmit(self.endpoint.core.now()) {
-            return Poll::Ready(Some(Ok(chain)));
         }
         slot.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Sends what is encoded: at once and past the ring when the link has been idle in this turn
-    /// or a good write has gathered, else when the writer's task gets to run, together with what
-    /// comes until then.
-    pub(super) fn transmit(&self, lane: usize) {
-        if !self.send_now(lane) {
-            self.wake_writer(lane);
-        }
-    }
-
-    /// False if there is something to do for the writer's task.
-    fn send_now(&self, lane: usize) -> bool {
-        let turn = self.endpoint.core.turn_number();
+    /// The desk of this connection, once a sender has left it; `None` when the connection is over.
+    fn poll_desk(
+        &self,
+        kind: StreamKind,
+        generation: u64,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Claimed<'_, Desk>>> {
+        let lane = lane_of(kind);
         let mut slot = self.writers[lane].borrow_mut();
-        let slot = &mut *slot;
-        if slot.sent_in_turn == turn && slot.machine.unflushed_bytes() < DIRECT_SEND_BYTES {
-            return slot.machine.unflushed_bytes() == 0;
+        if slot.generation != generation || slot.shut.is_none() {
+            return Poll::Ready(None);
         }
-        let Some(shut) = &slot.shut else { return true };
-        let Some(mut chain) = slot.machine.poll_transmit(self.endpoint.core.now()) else { return true };
-        slot.sent_in_turn = turn;
-        match shut.send_now(&chain) {
-            Ok(count) if count == chain.len() => {
-                slot.machine.handle_written();
-                // What had no room to be encoded goes on from there: nobody else looks after it.
-                return slot.queue.is_empty() && self.shared.lanes[lane].depth().0 == 0;
-            }
-            Ok(count) => chain.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                slot.unsent = Some(Err(error));
-                return false;
-            }
+        if let Some(desk) = self.shared.links[lane].desk() {
+            return Poll::Ready(Some(desk));
         }
-        slot.unsent = Some(Ok(chain));
-        false
+        slot.waker = Some(cx.waker().clone());
+        slot.wants_desk = true;
+        Poll::Pending
     }
 
     /// The connection of this generation is broken.
@@ -256,34 +238,39 @@ impl Peer {
     /// Lets go of the current connection, if there is one, and tells what is lost with it.
     fn detach(&self, kind: StreamKind, reason: &str) -> bool {
         let lane = lane_of(kind);
-        self.shared.set_up(lane, false);
-        let (shut, encoded, waker) = {
-            let mut slot = self.writers[lane].borrow_mut();
-            slot.unsent = None;
-            (slot.shut.take(), slot.machine.detach(), slot.waker.take())
-        };
-        let Some(shut) = shut else { return false };
+        let link = &self.shared.links[lane];
+        link.set_up(false);
+        let Some(shut) = self.writers[lane].borrow_mut().shut.take() else { return false };
+        let mut desk = link.clear_desk();
+        let lost = desk.detach() + desk.drain(&link.lane);
+        drop(desk);
         shut.shutdown();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        let lost = encoded + self.drain_lane(lane);
+        self.wake_writer(lane);
         self.endpoint.emit(&Event::WriterDown { peer: self.shared.id, kind, reason: reason.to_owned() });
         self.report_lost(lost, DropReason::StreamLost);
         true
     }
 
+    /// The writer's task is done with its connection: nothing of it is kept.
+    fn finish(&self, kind: StreamKind, generation: u64) {
+        let lane = lane_of(kind);
+        let mut slot = self.writers[lane].borrow_mut();
+        if slot.generation == generation && slot.shut.take().is_some() {
+            self.shared.links[lane].clear_desk().detach();
+        }
+    }
+
     /// Heartbeats and stalls.
     pub(super) fn tick_writer(&self, kind: StreamKind, now: Instant) {
         let lane = lane_of(kind);
-        let (result, generation, waker) = {
-            let mut slot = self.writers[lane].borrow_mut();
-            (slot.machine.handle_timeout(now), slot.generation, slot.waker.take())
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let link = &self.shared.links[lane];
+        // A sender who has the desk moves the link: the next tick is early enough.
+        let Some(mut desk) = link.desk() else { return };
+        let result = desk.machine.handle_timeout(now);
+        drop(desk);
+        self.look_after(lane);
         if result.is_err() {
+            let generation = self.writers[lane].borrow().generation;
             self.writer_failed(kind, generation, Action::Heartbeat, "a write made no progress in time");
         }
     }

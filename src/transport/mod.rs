@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
@@ -12,12 +13,13 @@ mod send;
 
 pub use send::Sent;
 
-use crate::config::{Config, Listen};
-use crate::cores::LaneLimits;
+use crate::config::{Config, Listen, Placement};
+use crate::cores::least;
 use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
+use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
-use crate::io::{Cores, Ending, Endpoint, Posted};
+use crate::io::{Cores, Ending, Endpoint, PeerStats, Posted};
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -33,7 +35,7 @@ pub struct Transport {
 type Peers = FxHashMap<MemberId, Arc<PeerShared>>;
 
 impl Transport {
-    /// Starts a transport on one of the cores. It listens when this returns.
+    /// Starts a transport on the cores. It listens when this returns.
     ///
     /// # Errors
     /// A setting is wrong, the address cannot be bound, or the cores were stopped.
@@ -42,7 +44,10 @@ impl Transport {
         if cores.is_stopped() {
             return Err(StartError::CoresStopped);
         }
-        let core = Arc::clone(cores.core(config.core)?);
+        let home = match config.placement {
+            Placement::Core(core) => cores.core(core)?.index,
+            Placement::Spread => idlest(cores.all()).index,
+        };
         let listener = listen(std::mem::take(&mut config.listen))?;
         let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let own = config.identity();
@@ -50,17 +55,17 @@ impl Transport {
             config,
             own,
             raft,
-            core,
             peers: RwLock::default(),
             stopped: AtomicBool::new(false),
-            slot: AtomicUsize::new(usize::MAX),
+            cores: cores.all().into(),
+            alive: Mutex::new(Some(cores.clone())),
+            slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
         });
         let transport = Self { shared, local_addr };
-        let (shared, cores) = (Arc::clone(&transport.shared), cores.clone());
-        // The endpoint keeps the cores alive until it is stopped; a transport that was stopped needs none.
+        let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());
         // Letters are opened in order, so whatever is asked later finds the endpoint there.
-        transport.shared.core.run(move |core| drop(Endpoint::start(core, shared, cores, listener)));
+        cores.all()[home].run(move |core| drop(Endpoint::start(core, shared, of_endpoint, listener)));
         Ok(transport)
     }
 
@@ -76,7 +81,8 @@ impl Transport {
         self.shared.config.id
     }
 
-    /// Adds a member and begins to dial it. One that is there stays as it is.
+    /// Adds a member and begins to dial it. One that is there stays as it is. Which core owns it is
+    /// decided by [`Placement`] and told by [`Transport::core_of`].
     ///
     /// # Errors
     /// Id 0 or our own, a URL that is not a peer URL, or the transport was stopped.
@@ -85,11 +91,34 @@ impl Transport {
         id: impl Into<MemberId>,
         urls: impl IntoIterator<Item = S>,
     ) -> Result<(), PeerError> {
-        let id = id.into();
+        let placed = match self.shared.config.placement {
+            Placement::Core(core) => Some(core),
+            Placement::Spread => None,
+        };
+        self.place_peer(id.into(), urls, placed)
+    }
+
+    /// As [`Transport::add_peer`], on this core.
+    ///
+    /// # Errors
+    /// As there, or if there is no such core.
+    pub fn add_peer_on<S: AsRef<str>>(
+        &self,
+        core: usize,
+        id: impl Into<MemberId>,
+        urls: impl IntoIterator<Item = S>,
+    ) -> Result<(), PeerError> {
+        self.place_peer(id.into(), urls, Some(core))
+    }
+
+    fn place_peer<S: AsRef<str>>(
+        &self,
+        id: MemberId,
+        urls: impl IntoIterator<Item = S>,
+        core: Option<usize>,
+    ) -> Result<(), PeerError> {
         self.check_id(id)?;
         let urls = parse_urls(urls)?;
-        let config = &self.shared.config;
-        let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
         // Held until the letter is posted: the core must hear of comings and goings in their order.
         let mut peers = self.peers_mut();
         if self.shared.stopped.load(Ordering::SeqCst) {
@@ -98,10 +127,47 @@ impl Transport {
         if peers.contains_key(&id) {
             return Ok(());
         }
-        let peer = Arc::new(PeerShared::new(id, Arc::clone(&self.shared.core), limits));
+        let core = match core {
+            Some(core) => self.core(core)?,
+            None => idlest(&self.shared.cores),
+        };
+        let peer = Arc::new(PeerShared::new(id, urls, &self.shared.config, Arc::clone(core)));
         peers.insert(id, Arc::clone(&peer));
-        self.on_core(move |endpoint| endpoint.add_peer(peer, urls));
+        let transport = Arc::clone(&self.shared);
+        core.run(move |core| Endpoint::add_peer(core, &transport, peer));
         Ok(())
+    }
+
+    /// Moves a member to another core, whatever its placement was. Its connections end and are made
+    /// anew there, with what that loses being told as with any connection that breaks. An unknown id
+    /// is ignored. The ending completes when nothing is left on the old core.
+    ///
+    /// # Errors
+    /// If there is no such core, or the transport was stopped.
+    pub fn move_peer(&self, id: impl Into<MemberId>, core: usize) -> Result<Ending, PeerError> {
+        let ending = Ending::new();
+        let mut peers = self.peers_mut();
+        let to = self.core(core)?;
+        if self.shared.stopped.load(Ordering::SeqCst) {
+            return Err(PeerError::Stopped);
+        }
+        let Some(peer) = peers.get_mut(&id.into()).filter(|peer| peer.core.index != core) else {
+            ending.complete();
+            return Ok(ending);
+        };
+        let moved = PeerShared::new(peer.id, peer.urls(), &self.shared.config, Arc::clone(to));
+        moved.paused.store(peer.paused.load(Ordering::Relaxed), Ordering::Relaxed);
+        let moved = Arc::new(moved);
+        let old = std::mem::replace(peer, Arc::clone(&moved));
+        old.stopped.store(true, Ordering::Release);
+        self.end_on_core(&old.core, &ending, move |endpoint, ending| endpoint.move_peer(moved, ending));
+        Ok(ending)
+    }
+
+    /// The core that owns a member.
+    #[must_use]
+    pub fn core_of(&self, id: impl Into<MemberId>) -> Option<usize> {
+        Some(self.shared.peer(id.into())?.core.index)
     }
 
     /// Gives a member new URLs; connections that are up stay. An unknown id is ignored.
@@ -113,29 +179,35 @@ impl Transport {
         id: impl Into<MemberId>,
         urls: impl IntoIterator<Item = S>,
     ) -> Result<(), PeerError> {
-        let (id, urls) = (id.into(), parse_urls(urls)?);
-        self.on_core(move |endpoint| endpoint.update_peer(id, urls));
+        let urls = parse_urls(urls)?;
+        let Some(peer) = self.shared.peer(id.into()) else { return Ok(()) };
+        peer.set_urls(urls.clone());
+        let (transport, id) = (Arc::clone(&self.shared), peer.id);
+        peer.core.run(move |core| {
+            if let Some(endpoint) = Endpoint::on(core, &transport) {
+                endpoint.update_peer(id, urls);
+            }
+        });
         Ok(())
     }
 
     /// Ends everything towards a member. Removing it twice, or one that was never there, is no
     /// error. The ending completes when its last task is gone.
     pub fn remove_peer(&self, id: impl Into<MemberId>) -> Ending {
-        let (id, ending) = (id.into(), Ending::new());
-        // Held until the letter is posted, as in `add_peer`.
+        let id = id.into();
+        // Held until the letters are posted, as in `add_peer`.
         let mut peers = self.peers_mut();
         if let Some(peer) = peers.remove(&id) {
             peer.stopped.store(true, Ordering::Release);
         }
-        self.end_on_core(&ending, move |endpoint, ending| endpoint.remove_peer(id, ending));
-        drop(peers);
-        ending
+        // Also where it was before: it may be leaving still.
+        self.end_everywhere(move |endpoint, ending| endpoint.remove_peer(id, ending))
     }
 
     /// When the member last became active; `None` while it is not, or is no peer.
     #[must_use]
     pub fn active_since(&self, id: impl Into<MemberId>) -> Option<Instant> {
-        self.peers().get(&id.into())?.active_since(self.shared.epoch)
+        self.shared.peer(id.into())?.active_since(self.shared.epoch)
     }
 
     /// How many peers are active.
@@ -156,38 +228,52 @@ impl Transport {
 
     /// As [`Transport::pause`], for one peer: rafthttp's `CutPeer`.
     pub fn cut_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.peers().get(&id.into()) {
+        if let Some(peer) = self.shared.peer(id.into()) {
             peer.paused.store(true, Ordering::Relaxed);
         }
     }
 
     /// Undoes [`Transport::cut_peer`].
     pub fn mend_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.peers().get(&id.into()) {
+        if let Some(peer) = self.shared.peer(id.into()) {
             peer.paused.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer
+    /// within a second. Not for use on a core, which would wait for itself.
+    #[must_use]
+    pub fn peer_stats(&self, id: impl Into<MemberId>) -> Option<PeerStats> {
+        let peer = self.shared.peer(id.into())?;
+        let (sender, receiver) = sync_channel(1);
+        let of_letter = Arc::clone(&peer);
+        peer.core.run(move |_| drop(sender.send(of_letter.stats())));
+        receiver.recv_timeout(Duration::from_secs(1)).ok()
     }
 
     /// Messages and payload bytes that wait to be encoded for a peer, on both streams.
     #[must_use]
     pub fn queued(&self, id: impl Into<MemberId>) -> (usize, usize) {
-        let peers = self.peers();
-        let Some(peer) = peers.get(&id.into()) else { return (0, 0) };
-        peer.lanes
+        let Some(peer) = self.shared.peer(id.into()) else { return (0, 0) };
+        peer.links
             .iter()
-            .map(crate::cores::Lane::depth)
+            .map(|link| link.lane.depth())
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
     }
 
     /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,
     /// and from inside `Raft::process`; only waiting for the ending must not be done there.
     pub fn stop(&self) -> Ending {
-        let ending = Ending::new();
         self.shared.stopped.store(true, Ordering::SeqCst);
-        for (_, peer) in self.peers_mut().drain() {
+        let mut peers = self.peers_mut();
+        for (_, peer) in peers.drain() {
             peer.stopped.store(true, Ordering::Release);
         }
-        self.end_on_core(&ending, Endpoint::stop);
+        let ending = self.end_everywhere(Endpoint::stop);
+        // From here on the cores live only as long as what is left on them.
+        let cores = self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(peers);
+        drop(cores);
         ending
     }
 
@@ -207,23 +293,33 @@ impl Transport {
         Ok(())
     }
 
-    fn on_core(&self, f: impl FnOnce(&std::rc::Rc<Endpoint>) + Send + 'static) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.core.run(move |core| {
-            if let Some(endpoint) = Endpoint::on(core, &shared) {
-                f(&endpoint);
-            }
-        });
+    /// Ends something on each core.
+    fn end_everywhere(&self, f: impl FnOnce(&Endpoint, Ending) + Clone + Send + 'static) -> Ending {
+        let ending = Ending::of(self.shared.cores.len());
+        for core in &self.shared.cores {
+            self.end_on_core(core, &ending, f.clone());
+        }
+        ending
     }
 
-    /// As [`Transport::on_core`]; without an endpoint there is nothing left that could end.
-    fn end_on_core(&self, ending: &Ending, f: impl FnOnce(&Endpoint, Ending) + Send + 'static) {
+    /// As [`Transport::end_on_core`]; without an endpoint there is nothing left that could end.
+    fn end_on_core(
+        &self,
+        core: &Arc<CoreShared>,
+        ending: &Ending,
+        f: impl FnOnce(&Endpoint, Ending) + Send + 'static,
+    ) {
         let (shared, posted) = (Arc::clone(&self.shared), Posted::new(ending));
-        self.shared.core.run(move |core| {
+        core.run(move |core| {
             if let Some(endpoint) = Endpoint::on(core, &shared) {
                 f(&endpoint, posted.open());
             }
         });
+    }
+
+    fn core(&self, core: usize) -> Result<&Arc<CoreShared>, PeerError> {
+        let cores = self.shared.cores.len();
+        self.shared.cores.get(core).ok_or(PeerError::Core { core, cores })
     }
 
     fn peers(&self) -> RwLockReadGuard<'_, Peers> {
@@ -242,6 +338,12 @@ impl fmt::Debug for Transport {
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
     }
+}
+
+/// The core with the least to do.
+fn idlest(cores: &[Arc<CoreShared>]) -> &Arc<CoreShared> {
+    // There is at least one: cores without a CPU are refused.
+    &cores[least(cores.iter().map(|core| &core.load)).unwrap_or(0)]
 }
 
 fn parse_urls<S: AsRef<str>>(urls: impl IntoIterator<Item = S>) -> Result<PeerUrls, PeerError> {

@@ -1,12 +1,18 @@
-//! Sending: find the peer, pick the lane, push, ring once.
+//! Sending: find the peer, pick the link, encode or queue there, ring once.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use super::Transport;
 use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
+use crate::io::letter::CoreShared;
+use crate::io::link::{Moment, Parcel};
 use crate::io::shared::PeerShared;
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
@@ -36,186 +42,157 @@ const ENTRY_OVERHEAD_MAX: usize = 64;
 /// What everything else of a message takes, at most.
 const HEAD_OVERHEAD_MAX: usize = 1 << 10;
 
+/// So many messages to one peer are gathered before its link is visited: nothing of the host's, such
+/// as its iterator, runs while we hold what the core may wait for.
+const RUN_MESSAGES_MAX: usize = 64;
+
 impl Transport {
     /// Sends messages in order; never blocks. `to` = 0 is skipped, as in rafthttp.
     ///
-    /// On the core that owns the peers, messages are encoded at once; from any other thread they
-    /// cross over, and a core is woken at most once for the whole batch.
+    /// Where a link is free, messages are encoded on the calling thread, and leave at once if
+    /// nothing is in flight. Where it is not they wait in the peer's lane, and a core that sleeps is
+    /// woken once for the whole batch.
     pub fn send(&self, batch: impl IntoIterator<Item = Message>) -> Sent {
-        let mut sender = Sender::new(self);
-        for message in batch {
-            if message.to() != 0 && !sender.encode(&message) {
-                sender.push(message);
-            }
-        }
-        sender.finish()
+        Sender::new(self).send(batch.into_iter())
     }
 
-    /// As [`Transport::send`], for a host that keeps its messages to use them again. On the core
-    /// that owns the peers nothing is copied but the bytes that are encoded, and nothing is
-    /// allocated or freed; from any other thread each message is cloned.
+    /// As [`Transport::send`], for a host that keeps its messages to use them again: nothing is
+    /// copied but the bytes that are encoded, and nothing is allocated or freed. Only a message that
+    /// has to wait in a lane is cloned.
     pub fn send_ref<'a>(&self, batch: impl IntoIterator<Item = &'a Message>) -> Sent {
-        let mut sender = Sender::new(self);
-        for message in batch {
-            if message.to() != 0 && !sender.encode(message) {
-                sender.push(message.clone());
-            }
-        }
-        sender.finish()
+        Sender::new(self).send(batch.into_iter())
     }
 }
 
 /// One call of [`Transport::send`].
-///
-/// Messages to the same peer in a row share one look-up.
 struct Sender<'a> {
     transport: &'a Transport,
-    /// Set if this thread is the core that owns the peers.
-    here: Option<std::rc::Rc<Core>>,
-    peer: Option<Target>,
+    /// The core that this thread is, if it is one.
+    here: Option<Rc<Core>>,
+    moment: Moment,
     sent: Sent,
-    ring: bool,
-}
-
-struct Target {
-    shared: Arc<PeerShared>,
-    /// The peer itself, on its own core.
-    local: Option<std::rc::Rc<Peer>>,
-    frame_bytes_max: usize,
-    /// Lanes that were pushed to.
-    touched: [bool; 2],
+    /// Cores that got letters: each is rung once a batch.
+    ring: SmallVec<[Arc<CoreShared>; 2]>,
 }
 
 impl<'a> Sender<'a> {
     fn new(transport: &'a Transport) -> Self {
-        let owner = &transport.shared.core;
-        let here = Core::current().filter(|core| Arc::ptr_eq(&core.shared, owner));
-        Self { transport, here, peer: None, sent: Sent::default(), ring: false }
+        let here = Core::current();
+        let moment = match &here {
+            Some(core) => core.moment(),
+            None => Moment { now: Instant::now(), turn: None },
+        };
+        Self { transport, here, moment, sent: Sent::default(), ring: SmallVec::new() }
     }
 
-    /// On the peer's own core, with nothing in front of it, a message is encoded where it stands.
-    /// False if it has to be pushed.
-    #[inline]
-    fn encode(&mut self, message: &Message) -> bool {
-        let to = MemberId(message.to());
-        if self.peer.as_ref().is_none_or(|target| target.shared.id != to) {
-            self.leave_peer();
-            self.peer = self.find(to);
+    fn send<P: Parcel>(mut self, batch: impl Iterator<Item = P>) -> Sent {
+        let mut run: SmallVec<[P; RUN_MESSAGES_MAX]> = SmallVec::new();
+        let mut to = 0;
+        for parcel in batch {
+            let next = parcel.message().to();
+            if next == 0 {
+                continue;
+            }
+            if next != to || run.len() == RUN_MESSAGES_MAX {
+                self.hand_over(to, &mut run, next != to);
+                to = next;
+            }
+            run.push(parcel);
         }
-        let encoded = self.peer.as_mut().is_some_and(|target| target.encode(message));
-        self.sent.accepted += usize::from(encoded);
-        encoded
-    }
-
-    /// After [`Sender::encode`], which has found the peer.
-    fn push(&mut self, message: Message) {
-        let Some(target) = &mut self.peer else { return self.unknown(MemberId(message.to())) };
-        let snapshot = message.is(MessageType::MsgSnap);
-        match target.push(message) {
-            Ok(()) => self.sent.accepted += 1,
-            Err(reason) => self.dropped(reason, snapshot),
+        self.hand_over(to, &mut run, true);
+        for core in self.ring {
+            core.doorbell.ring();
         }
+        self.sent
     }
 
-    fn find(&self, to: MemberId) -> Option<Target> {
-        let shared = Arc::clone(self.transport.peers().get(&to)?);
-        let slot = shared.slot.load(Ordering::Acquire);
-        let local = self.here.as_ref().and_then(|core| Peer::on(core, slot, &shared));
+    /// A run of messages to one peer, the `last` of this batch in a row.
+    fn hand_over<P: Parcel>(&mut self, to: u64, run: &mut SmallVec<[P; RUN_MESSAGES_MAX]>, last: bool) {
+        if run.is_empty() {
+            return;
+        }
+        let peer = self.transport.shared.peer(MemberId(to));
+        let Some(peer) = peer else { return self.unknown(MemberId(to), run.drain(..).count()) };
         let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
-        Some(Target { shared, local, frame_bytes_max, touched: [false; 2] })
+        let mut visits = [None, None];
+        for parcel in run.drain(..) {
+            let snapshot = parcel.message().is(MessageType::MsgSnap);
+            let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
+                let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit());
+                visit.put(parcel).map_err(|refused| match refused {
+                    Refused::Messages => LANE_MESSAGES,
+                    Refused::Bytes => LANE_BYTES,
+                })
+            });
+            match put {
+                Ok(()) => self.sent.accepted += 1,
+                Err(reason) => self.dropped(&peer, reason, snapshot),
+            }
+        }
+        for (lane, visit) in visits.into_iter().enumerate() {
+            if visit.is_some_and(|visit| visit.end(self.moment, last)) {
+                self.leave_to_core(&peer, lane);
+            }
+        }
+        // Stopped while this call was under way: its core may have looked for the last time.
+        if peer.stopped.load(Ordering::SeqCst) {
+            self.transport.shared.tell_last(&peer);
+        }
+    }
+
+    /// What is left of a visit: on the peer's own core its writer's task goes on, else the core is told.
+    fn leave_to_core(&mut self, peer: &Arc<PeerShared>, lane: usize) {
+        let here = self.here.as_ref().filter(|core| Arc::ptr_eq(&core.shared, &peer.core));
+        match here.and_then(|core| Peer::on(core, peer.slot.load(Ordering::Acquire), peer)) {
+            Some(peer) => peer.wake_writer(lane),
+            None => {
+                peer.post_dirty(lane);
+                self.ring(peer);
+            }
+        }
+    }
+
+    fn ring(&mut self, peer: &PeerShared) {
+        if !self.ring.iter().any(|core| Arc::ptr_eq(core, &peer.core)) {
+            self.ring.push(Arc::clone(&peer.core));
+        }
     }
 
     /// There is no core to tell it on: the observer hears it here.
-    fn unknown(&mut self, to: MemberId) {
-        self.sent.dropped += 1;
-        let event = Event::Dropped { peer: to, messages: 1, reason: DropReason::UnknownPeer };
+    fn unknown(&mut self, to: MemberId, messages: usize) {
+        self.sent.dropped += messages;
+        let event = Event::Dropped { peer: to, messages, reason: DropReason::UnknownPeer };
         self.transport.shared.config.observer.event(&event);
     }
 
     /// Counted at the peer, told by its core: raft's callbacks never run inside `send`.
-    fn dropped(&mut self, reason: usize, snapshot: bool) {
+    fn dropped(&mut self, peer: &PeerShared, reason: usize, snapshot: bool) {
         self.sent.dropped += 1;
-        let target = self.peer.as_ref().expect("dropped by it");
-        if target.shared.count_dropped(reason, 1) {
-            target.shared.post_dirty(0);
-            self.ring = true;
+        if peer.count_dropped(reason, 1) {
+            peer.post_dirty(0);
+            self.ring(peer);
         }
         if snapshot {
-            let (raft, id) = (Arc::clone(&self.transport.shared.raft), target.shared.id);
-            self.transport.shared.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
+            let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
+            peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
         }
-    }
-
-    fn leave_peer(&mut self) {
-        if let Some(target) = self.peer.take() {
-            self.ring |= target.leave();
-            // Stopped while this call was under way: its core may have looked for the last time.
-            if target.shared.stopped.load(Ordering::SeqCst) {
-                self.transport.shared.tell_last(&target.shared);
-            }
-        }
-    }
-
-    fn finish(mut self) -> Sent {
-        self.leave_peer();
-        if self.ring {
-            self.transport.shared.core.doorbell.ring();
-        }
-        self.sent
     }
 }
 
-impl Target {
-    /// The lane of a message now, or the reason for which there is none.
-    #[inline]
-    fn lane(&self, message: &Message) -> Result<usize, usize> {
-        if self.shared.paused.load(Ordering::Relaxed) {
-            return Err(PAUSED);
-        }
-        let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
-        if frame > self.frame_bytes_max {
-            return Err(TOO_LARGE);
-        }
-        let working = Working { msgapp: self.shared.is_up(0), message: self.shared.is_up(1) };
-        match route::pick(message.r#type(), working) {
-            Via::Msgapp => Ok(0),
-            Via::Message => Ok(1),
-            Via::Pipeline => Err(NO_STREAM),
-        }
+/// The lane of a message now, or the reason for which there is none.
+#[inline]
+fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, usize> {
+    if peer.paused.load(Ordering::Relaxed) {
+        return Err(PAUSED);
     }
-
-    #[inline]
-    fn encode(&mut self, message: &Message) -> bool {
-        let Some(peer) = &self.local else { return false };
-        let Ok(lane) = self.lane(message) else { return false };
-        self.touched[lane] = true;
-        peer.encode_local(lane, message)
+    let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
+    if frame > frame_bytes_max {
+        return Err(TOO_LARGE);
     }
-
-    fn push(&mut self, message: Message) -> Result<(), usize> {
-        let lane = self.lane(&message)?;
-        self.touched[lane] = true;
-        let weight = message.payload_bytes();
-        self.shared.lanes[lane].lock().push(message, weight).map_err(|(_, refused)| match refused {
-            Refused::Messages => LANE_MESSAGES,
-            Refused::Bytes => LANE_BYTES,
-        })
-    }
-
-    /// The run of messages to this peer is over; true if its core must be rung.
-    fn leave(&self) -> bool {
-        let mut ring = false;
-        for lane in 0..self.touched.len() {
-            match &self.local {
-                _ if !self.touched[lane] => {}
-                Some(peer) => peer.flush(lane),
-                None if self.shared.lanes[lane].lock().announce() => {
-                    self.shared.post_dirty(lane);
-                    ring = true;
-                }
-                None => {}
-            }
-        }
-        ring
+    let working = Working { msgapp: peer.links[0].is_up(), message: peer.links[1].is_up() };
+    match route::pick(message.r#type(), working) {
+        Via::Msgapp => Ok(0),
+        Via::Message => Ok(1),
+        Via::Pipeline => Err(NO_STREAM),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use raftring::raftpb::{Entry, Message, MessageType};
 use raftring::{
-    Config, Cores, CoresConfig, Event, Listen, MemberId, Origin, Raft, SnapshotStatus, Transport,
+    Config, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus, Transport,
 };
 
 pub const CLUSTER: u64 = 0x1a2b;
@@ -86,7 +86,7 @@ impl Member {
         let host = Host::new();
         let mut config = Config::new(id, CLUSTER);
         config.listen = Listen::Address(address);
-        config.core = (id as usize - 1) % cores.count();
+        config.placement = Placement::Core((id as usize - 1) % cores.count());
         let events = Arc::clone(&host);
         config.observer =
             Arc::new(move |event: &Event| events.events.lock().expect("no panic").push(event.clone()));

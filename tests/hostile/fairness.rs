@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use raftring::raftpb::{Message, MessageType};
-use raftring::{Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, SnapshotStatus, Transport};
+use raftring::{Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, SnapshotStatus, Spin, Transport};
 
 use crate::common::{CLUSTER, wait_until};
 use crate::dialled::{Fake, flood, head, hold, say};
@@ -44,7 +44,7 @@ impl Raft for Counts {
 fn start(fake: &Fake) -> (Cores, Arc<Counts>, Transport) {
     let mut config = CoresConfig::default();
     config.cpus.truncate(1);
-    config.spin = Duration::from_millis(20);
+    config.spin = Spin::Always(Duration::from_millis(20));
     let cores = Cores::start(&config).expect("cores start");
     let mut config = Config::new(1, CLUSTER);
     config.listen = Listen::Address("127.0.0.1:0".parse().expect("an address"));

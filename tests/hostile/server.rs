@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use raftring::raftpb::Message;
-use raftring::{Config, Cores, CoresConfig, Event};
+use raftring::{Config, Cores, CoresConfig, Event, Placement};
 
 use crate::common::{Host, Member, app, wait_until};
 
@@ -42,7 +42,7 @@ impl Attacked {
         let address = "127.0.0.1:0".parse().expect("an address");
         let one = Member::start(1, &cores, address, &adjust);
         let three = Member::start(3, &cores, address, |config| {
-            config.core = 0;
+            config.placement = Placement::Core(0);
             adjust(config);
         });
         one.add(&three);

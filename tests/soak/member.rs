@@ -20,6 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Member {
     pub(crate) id: u64,
+    /// Where its task runs; its peers are spread over all cores.
     pub(crate) core: usize,
     pub(crate) host: Arc<Host>,
     /// Messages that `send` took.
@@ -35,7 +36,7 @@ impl Member {
     pub(crate) fn start(id: u64, cores: &Cores) -> Arc<Self> {
         let (core, host) = (id as usize % cores.count(), Host::new(id));
         let any = "127.0.0.1:0".parse().expect("an address");
-        let transport = start(id, core, cores, any, &host);
+        let transport = start(id, cores, any, &host);
         let address = transport.local_addr().expect("it listens");
         let (accepted, proxy) = (Arc::default(), Proxy::start(address));
         Arc::new(Self { id, core, host, accepted, address, proxy, transport: Mutex::new(transport) })
@@ -62,17 +63,16 @@ impl Member {
     /// Ends its transport and starts another one in its place.
     pub(crate) fn restart(&self, cores: &Cores, members: &[Arc<Self>]) {
         self.stop();
-        *self.transport.lock().expect("no panic") =
-            start(self.id, self.core, cores, self.address, &self.host);
+        *self.transport.lock().expect("no panic") = start(self.id, cores, self.address, &self.host);
         for other in members.iter().filter(|other| other.id != self.id) {
             self.add(other);
         }
     }
 }
 
-fn start(id: u64, core: usize, cores: &Cores, address: SocketAddr, host: &Arc<Host>) -> Transport {
+fn start(id: u64, cores: &Cores, address: SocketAddr, host: &Arc<Host>) -> Transport {
     let mut config = Config::new(id, CLUSTER);
-    (config.core, config.listen) = (core, Listen::Address(address));
+    config.listen = Listen::Address(address);
     let observer = Arc::clone(host);
     config.observer = Arc::new(move |event: &Event| observer.observe(event));
     Transport::start(config, cores, Arc::clone(host) as Arc<dyn Raft>).expect("it starts")

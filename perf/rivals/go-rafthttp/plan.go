@@ -28,7 +28,7 @@ type plan struct {
 	rate, burst       uint64 // rate 0: as fast as the window allows
 	duration, warmup  time.Duration
 	cores             []int
-	spin              time.Duration
+	spin              string
 	json, hgrm        string
 }
 
@@ -47,7 +47,7 @@ func parsePlan(args []string) (*plan, error) {
 	flags.StringVar(&p.hgrm, "hgrm", "", "write the histogram into this folder")
 	cores := flags.String("cores", "0,1", "the cores to run on")
 	flags.StringVar(&p.host, "host", "core", "printed, otherwise ignored: Go has no cores of its own")
-	flags.DurationVar(&p.spin, "spin", 50*time.Microsecond, "ignored: Go's scheduler spins as it likes")
+	flags.StringVar(&p.spin, "spin", "adaptive", "ignored: Go's scheduler spins as it likes")
 	p.window = 1
 	if p.mode == push {
 		flags.IntVar(&p.window, "window", 1024, "messages in flight to one follower, not yet processed")
@@ -114,8 +114,8 @@ func (p *plan) inFlightMax() uint64 {
 
 // label names the files, as Plan::label does.
 func (p *plan) label() string {
-	label := fmt.Sprintf("%s-%s-f%d-e%dx%d-spin%dus", p.mode, p.host, p.followers, p.entrySize,
-		p.entriesPerMessage, p.spin.Microseconds())
+	label := fmt.Sprintf("%s-%s-f%d-e%dx%d-spin-%s", p.mode, p.host, p.followers, p.entrySize,
+		p.entriesPerMessage, p.spin)
 	if p.rate > 0 {
 		label += fmt.Sprintf("-r%db%d", p.rate, p.burst)
 	}

@@ -1,0 +1,283 @@
+//! The sending half of one stream as every thread sees it: a lane, and behind it an encoder with a
+//! socket, at which whoever finds them free does the work.
+//!
+//! ```text
+//!   a host's thread or the core                     the core
+//!   claim the encoder?  no:  push into the lane --> "lane is dirty": encode, send
+//!                       yes: encode what the lane holds, then the messages
+//!                            nothing in flight: send at once, past the ring
+//!                            all of it went:    nobody need wake
+//!                            else:              "lane is dirty": the rest goes by the ring
+//! ```
+//!
+//! So an idle link costs no wake on the sender's side, a host encodes on its own time, and a core that
+//! is busy with the link is left alone: then messages wait in the lane.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::insight::LinkStats;
+use super::sys;
+use crate::buf::{Chain, Pool};
+use crate::cores::{Claim, Claimed, Lane, LaneLimits, Refused};
+use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
+use crate::raftpb::Message;
+
+/// Within one turn of a core a link that has sent is not idle: what follows gathers to a write of
+/// this size before it leaves, so that a host that sends in many small batches does not pay a system
+/// call for each, and the receiver still begins while the rest is being encoded.
+const DIRECT_SEND_BYTES: usize = 32 << 10;
+
+/// The sending half of one stream.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) lane: Lane<Message>,
+    up: AtomicBool,
+    desk: Claim<Desk>,
+}
+
+/// Where one thread at a time encodes and sends.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) machine: StreamWriter,
+    /// Taken from the lane and not yet encoded; still counted there.
+    queue: VecDeque<Message>,
+    /// A descriptor of its own for direct sends, since the connection's belongs to the core.
+    socket: Option<TcpStream>,
+    /// What a direct send left over, or why it failed; for the writer's task.
+    unsent: Option<io::Result<Chain>>,
+    /// The turn of the core in which something was sent directly.
+    sent_in_turn: u64,
+    direct_writes: u64,
+    ring_writes: u64,
+}
+
+/// What a message is handed over as: the host's own, or lent.
+pub(crate) trait Parcel {
+    fn message(&self) -> &Message;
+    fn into_message(self) -> Message;
+}
+
+impl Parcel for Message {
+    fn message(&self) -> &Message {
+        self
+    }
+
+    fn into_message(self) -> Message {
+        self
+    }
+}
+
+impl Parcel for &Message {
+    fn message(&self) -> &Message {
+        self
+    }
+
+    fn into_message(self) -> Message {
+        self.clone()
+    }
+}
+
+/// When a sender works: on a core in one of its turns, or at any time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    /// `None` on a thread that is no core.
+    pub(crate) turn: Option<u64>,
+}
+
+impl Link {
+    pub(super) fn new(config: StreamWriterConfig, limits: LaneLimits, pool: Pool, now: Instant) -> Self {
+        let machine = StreamWriter::new(config, pool, now);
+        let (queue, socket, unsent) = (VecDeque::new(), None, None);
+        let (sent_in_turn, direct_writes, ring_writes) = (0, 0, 0);
+        let desk = Desk { machine, queue, socket, unsent, sent_in_turn, direct_writes, ring_writes };
+        Self { lane: Lane::new(limits), up: AtomicBool::new(false), desk: Claim::new(desk) }
+    }
+
+    /// True while the writer has a connection.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Release);
+    }
+
+    /// For the core: the desk, or a letter once it is free.
+    pub(super) fn desk(&self) -> Option<Claimed<'_, Desk>> {
+        self.desk.claim_or_ask()
+    }
+
+    /// For the core's rare errands: the desk, at once or when a sender has left it, who stays for one
+    /// run of messages at most.
+    pub(super) fn clear_desk(&self) -> Claimed<'_, Desk> {
+        self.desk.claim()
+    }
+
+    pub(super) fn stats(&self) -> LinkStats {
+        let (queued_messages, queued_bytes) = self.lane.depth();
+        let desk = self.clear_desk();
+        LinkStats {
+            queued_messages,
+            queued_bytes,
+            unflushed_bytes: desk.machine.unflushed_bytes(),
+            direct_writes: desk.direct_writes,
+            ring_writes: desk.ring_writes,
+            writer: desk.machine.counters(),
+        }
+    }
+
+    /// Begins a run of messages of one thread.
+    pub(crate) fn visit(&self) -> Visit<'_> {
+        let desk = self.desk.try_claim().map(|mut desk| {
+            desk.fill(&self.lane);
+            desk
+        });
+        let is_first = desk.as_ref().is_some_and(|desk| desk.queue.is_empty());
+        Visit { link: self, desk, is_first }
+    }
+}
+
+/// A run of messages on its way into a link.
+pub(crate) struct Visit<'a> {
+    link: &'a Link,
+    desk: Option<Claimed<'a, Desk>>,
+    /// True while nothing waits in front of the next message.
+    is_first: bool,
+}
+
+impl Visit<'_> {
+    /// Encodes a message, or queues it.
+    #[inline]
+    pub(crate) fn put(&mut self, parcel: impl Parcel) -> Result<(), Refused> {
+        if let Some(desk) = &mut self.desk
+            && self.is_first
+            && desk.machine.has_room()
+        {
+            desk.machine.push(parcel.message());
+            return Ok(());
+        }
+        self.is_first = false;
+        let message = parcel.into_message();
+        let weight = message.payload_bytes();
+        self.link.lane.lock().push(message, weight).map_err(|(_, refused)| refused)
+    }
+
+    /// Sends what can leave at once; true if there is something left for the core. If this is not
+    /// the `last` visit of a batch, only a good write leaves.
+    pub(crate) fn end(self, moment: Moment, last: bool) -> bool {
+        let Self { link, desk, is_first } = self;
+        let mut left = false;
+        if let Some(mut desk) = desk {
+            if last || desk.machine.unflushed_bytes() >= DIRECT_SEND_BYTES {
+                left = !desk.send_now(&link.lane, moment);
+            }
+            left |= desk.leave();
+        }
+        // What came into the lane while somebody else had the desk.
+        left | (!is_first && link.lane.lock().announce())
+    }
+}
+
+impl Desk {
+    /// Encodes what is queued, as far as there is room.
+    pub(super) fn fill(&mut self, lane: &Lane<Message>) {
+        while self.machine.has_room() {
+            if self.queue.is_empty() {
+                if lane.depth().0 == 0 {
+                    return;
+                }
+                lane.take(&mut self.queue);
+                if self.queue.is_empty() {
+                    return;
+                }
+            }
+            let (mut messages, mut bytes) = (0, 0);
+            while self.machine.has_room()
+                && let Some(message) = self.queue.pop_front()
+            {
+                self.machine.push(&message);
+                messages += 1;
+                bytes += message.payload_bytes();
+            }
+            lane.release(messages, bytes);
+        }
+    }
+
+    /// The next chain for the writer's task, or why the last direct send failed.
+    pub(super) fn poll_transmit(&mut self, lane: &Lane<Message>, now: Instant) -> Option<io::Result<Chain>> {
+        self.fill(lane);
+        self.note_drained(lane);
+        let chain = self.unsent.take().or_else(|| self.machine.poll_transmit(now).map(Ok));
+        self.ring_writes += u64::from(matches!(chain, Some(Ok(_))));
+        chain
+    }
+
+    /// Sends what is encoded, at once and past the ring, when the link has been idle or a good write
+    /// has gathered. False if there is something left to do for the writer's task.
+    pub(super) fn send_now(&mut self, lane: &Lane<Message>, moment: Moment) -> bool {
+        if self.unsent.is_some() {
+            return false;
+        }
+        self.fill(lane);
+        self.note_drained(lane);
+        let gathered = self.machine.unflushed_bytes();
+        let has_sent = moment.turn.is_some_and(|turn| turn == self.sent_in_turn);
+        if has_sent && gathered < DIRECT_SEND_BYTES {
+            return gathered == 0;
+        }
+        let Some(socket) = &self.socket else { return true };
+        let Some(mut chain) = self.machine.poll_transmit(moment.now) else { return true };
+        self.sent_in_turn = moment.turn.unwrap_or_default();
+        match sys::send_now(socket, &chain) {
+            Ok(count) if count == chain.len() => {
+                self.direct_writes += 1;
+                self.machine.handle_written();
+                // What had no room to be encoded goes on from there: nobody else looks after it.
+                return self.is_drained(lane);
+            }
+            Ok(count) => chain.advance(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                self.unsent = Some(Err(error));
+                return false;
+            }
+        }
+        self.unsent = Some(Ok(chain));
+        false
+    }
+
+    fn is_drained(&self, lane: &Lane<Message>) -> bool {
+        self.queue.is_empty() && lane.depth().0 == 0
+    }
+
+    fn note_drained(&mut self, lane: &Lane<Message>) {
+        if self.is_drained(lane) {
+            self.machine.lane_drained();
+        }
+    }
+
+    /// A connection whose response head is written; `socket` is a second descriptor of it.
+    pub(super) fn attach(&mut self, framing: BodyFraming, socket: TcpStream) {
+        self.machine.attach(framing);
+        self.socket = Some(socket);
+    }
+
+    /// The connection is over; how many messages were encoded and not known to be written.
+    pub(super) fn detach(&mut self) -> usize {
+        (self.unsent, self.socket) = (None, None);
+        self.machine.detach()
+    }
+
+    /// Empties the lane of a writer without a connection; how many messages it held.
+    pub(super) fn drain(&mut self, lane: &Lane<Message>) -> usize {
+        let mut lost = std::mem::take(&mut self.queue);
+        lane.take(&mut lost);
+        lane.release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
+        lost.len()
+    }
+}
