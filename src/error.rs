@@ -60,15 +60,16 @@ impl fmt::Display for StartError {
             Self::RingUnavailable { error, advice } => {
                 write!(f, "io_uring is not available ({error}): {advice}")
             }
+            Self::Bind { address, error } if is_out_of_descriptors(error) => {
+                write!(f, "cannot listen on {address}: {}", Advised(error))
+            }
             Self::Bind { address, error } => {
                 write!(
                     f,
                     "cannot listen on {address} ({error}): choose a free address of this machine, or port 0"
                 )
             }
-            Self::System(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-                write!(f, "out of file descriptors ({error}): raise the limit (ulimit -n)")
-            }
+            Self::System(error) if is_out_of_descriptors(error) => Advised(error).fmt(f),
             Self::System(error) => write!(f, "the system refused: {error}"),
             Self::CoresStopped => f.write_str("these cores were stopped: start new ones"),
         }
@@ -76,6 +77,29 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// What the kernel said, with the cure if it is out of descriptors.
+pub(crate) struct Advised<'a>(pub(crate) &'a io::Error);
+
+impl fmt::Display for Advised<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        match error.raw_os_error() {
+            Some(libc::EMFILE) => write!(
+                f,
+                "out of file descriptors ({error}): raise the limit (ulimit -n, LimitNOFILE= in a systemd unit)"
+            ),
+            Some(libc::ENFILE) => {
+                write!(f, "the system is out of file descriptors ({error}): raise the sysctl fs.file-max")
+            }
+            _ => error.fmt(f),
+        }
+    }
+}
 
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {

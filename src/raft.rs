@@ -45,7 +45,8 @@ pub trait Raft: Send + Sync + 'static {
     /// Takes messages from the front of `messages`, in order; what is left in it was not taken.
     ///
     /// Entry data and contexts are slices of the bytes as they were received: a payload that is kept
-    /// keeps up to four times its size of them in memory. Copy what is kept for long.
+    /// keeps up to four times its size of them in memory, and of small reads up to 8 KiB. Copy what is
+    /// kept for long.
     ///
     /// Leftovers of a stream are offered again with the next batch of that stream (or dropped and
     /// counted, see `Config`); a message of `POST /raft` that is left is answered with a 500.

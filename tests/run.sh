@@ -4,6 +4,7 @@
 #   tests/run.sh                                   what every change must pass
 #   RAFTRING_FUZZ=1 tests/run.sh                   and each fuzz target for 60 s
 #     RAFTRING_FUZZ_SECONDS=600                      ... or for so long
+#   RAFTRING_SOAK_SECONDS=600 tests/run.sh         the soak for so long, not for 20 s
 #   RAFTRING_REQUIRE_ETCD=1 tests/run.sh           tests against etcd must not be skipped
 #
 # What is missing on a Debian machine is installed where that is allowed, and what is left out is

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::conn::Shut;
 use super::endpoint::Endpoint;
 use super::serve;
+use crate::error::Advised;
 use crate::event::Event;
 use crate::proto::limiter::Standing;
 
@@ -28,7 +29,7 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, listener: TcpListener) {
     let of_task = Rc::clone(endpoint);
     endpoint.spawn("listener", async move {
         if let Err(error) = run(&of_task, &listener).await {
-            of_task.emit(&Event::ListenerFailed { error: error.to_string() });
+            tell(&of_task, &error);
         }
         shut.forget();
     });
@@ -36,12 +37,12 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, listener: TcpListener) {
 
 async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    let Some(poll) = second_descriptor(endpoint, listener).await? else { return Ok(()) };
     // Only waited on, never read: any stream type of monoio can poll any descriptor.
-    let poll = OwnedFd::from(listener.try_clone()?);
     let poll = monoio::net::TcpStream::from_std(TcpStream::from(poll))?;
     // An accept without a free descriptor fails for ever: this one is given up to close the
     // connection that cannot be served, so that its peer learns it.
-    let mut reserve = Some(listener.try_clone()?);
+    let mut reserve = listener.try_clone().ok();
     while !endpoint.is_stopping() {
         endpoint.core.operation(poll.readable(true)).await?;
         for _ in 0..ACCEPTS_A_TURN_MAX {
@@ -52,7 +53,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 // The connection was gone before it was accepted: the next one may be well.
                 Err(error) if !is_scarcity(&error) => {}
                 Err(error) => {
-                    endpoint.emit(&Event::ListenerFailed { error: error.to_string() });
+                    tell(endpoint, &error);
                     drop(reserve.take());
                     drop(listener.accept());
                     reserve = listener.try_clone().ok();
@@ -63,6 +64,27 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// To wait with. A transport that has started listens: if no descriptor is free that is told, and
+/// one is waited for, until the endpoint stops.
+async fn second_descriptor(endpoint: &Endpoint, listener: &TcpListener) -> io::Result<Option<OwnedFd>> {
+    let mut told = false;
+    while !endpoint.is_stopping() {
+        match listener.try_clone() {
+            Ok(second) => return Ok(Some(second.into())),
+            Err(error) if !is_scarcity(&error) => return Err(error),
+            Err(_) if told => {}
+            Err(error) => tell(endpoint, &error),
+        }
+        told = true;
+        endpoint.core.sleep(BACK_OFF).await;
+    }
+    Ok(None)
+}
+
+fn tell(endpoint: &Endpoint, error: &io::Error) {
+    endpoint.emit(&Event::ListenerFailed { error: Advised(error).to_string() });
 }
 
 /// True if the next accept would fail as well.

@@ -170,13 +170,14 @@ impl Core {
     }
 
     /// As [`Core::guard`] for each poll of a future.
-    pub(super) async fn guarded<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    ///
+    /// No `async fn`: that would keep room for the future beside its box.
+    pub(super) fn guarded<T>(&self, future: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
         let mut future = Box::pin(future);
-        poll_fn(|cx| match self.guard(|| future.as_mut().poll(cx)) {
+        poll_fn(move |cx| match self.guard(|| future.as_mut().poll(cx)) {
             Some(poll) => poll.map(Some),
             None => Poll::Ready(None),
         })
-        .await
     }
 
     /// Starts a task. A panic in it ends it alone (rule N5), is counted, and runs `on_panic`, which
@@ -189,6 +190,8 @@ impl Core {
     ) {
         self.tasks.set(self.tasks.get() + 1);
         let core = Rc::clone(self);
+        // A future that is captured and awaited takes its size twice: it is boxed before.
+        let task = Box::pin(task);
         #[expect(clippy::disallowed_methods, reason = "the one place that guards what it spawns")]
         monoio::spawn(async move {
             if core.guarded(task).await.is_none() {

@@ -20,7 +20,7 @@ use crate::buf::Pool;
 use crate::cores::{Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
-/// Ring entries for 256 connections with two operations each and room to spare.
+/// More than a core begins in one turn, unless hundreds of connections wake at once.
 const RING_ENTRIES: u32 = 1024;
 
 /// Longer than a wake-up takes: two cores that talk to each other then find out that both should spin.
@@ -38,7 +38,9 @@ pub struct CoresConfig {
     /// Whether and how long a core polls after its last work before it sleeps. A spinning core uses
     /// its CPU whole, so by default it does only where work comes again within 50 us as a rule.
     pub spin: Spin,
-    /// Entries of each core's ring; each connection needs two.
+    /// Entries of each core's ring: how many operations it hands to the kernel in one call, and half
+    /// of how many completions it takes back in one. Not a bound on connections: a full ring is
+    /// emptied into the kernel at once, and completions that do not fit are kept there until they do.
     pub ring_entries: u32,
 }
 

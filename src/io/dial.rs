@@ -12,6 +12,7 @@ use super::conn::{Conn, Shut};
 use super::input::{Input, NoHead};
 use super::peer::Peer;
 use super::shared::lane_of;
+use crate::error::Advised;
 use crate::event::DialError;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, judge, needs_body, write_stream_request};
@@ -76,7 +77,7 @@ async fn connect(
     address: SocketAddr,
     deadline: Instant,
 ) -> Result<Conn, DialError> {
-    let failed = |error: io::Error| DialError::Connect(format!("{address}: {error}"));
+    let failed = |error: io::Error| DialError::Connect(format!("{address}: {}", Advised(&error)));
     let (stream, poll) = begin_connect(address).map_err(failed)?;
     let shut = Rc::new(Shut::new(stream.as_raw_fd()));
     let guard = peer.endpoint.watch(Rc::clone(&shut), deadline);

@@ -126,6 +126,7 @@ impl Endpoint {
     pub(super) fn spawn(self: &Rc<Self>, name: &'static str, task: impl Future<Output = ()> + 'static) {
         let guard = self.tasks.enter();
         let of_panic = Rc::clone(self);
+        let task = Box::pin(task); // else it takes its size twice: captured, and awaited
         let guarded = async move {
             let _guard = guard;
             task.await;
@@ -141,6 +142,7 @@ impl Endpoint {
         task: impl Future<Output = ()> + 'static,
     ) {
         let guard = peer.tasks.enter();
+        let task = Box::pin(task); // as in `spawn`
         self.spawn(name, async move {
             let _guard = guard;
             task.await;
@@ -283,7 +285,8 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
-        let peers: Vec<_> = self.peers.borrow().values().cloned().collect();
+        let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
+        let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {
             peer.report_dropped();
         }

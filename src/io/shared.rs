@@ -160,6 +160,11 @@ impl PeerShared {
         self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
     }
 
+    /// True if senders dropped something that is not told yet.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
         self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
     }

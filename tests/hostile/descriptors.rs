@@ -1,14 +1,14 @@
 //! A process that is out of descriptors, in a child of its own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use raftring::CoresConfig;
+use raftring::{Config, Cores, CoresConfig, Event, Listen, Transport};
 
 use crate::client::{connect, exchange, read_to_end};
-use crate::common::{Member, wait_until};
+use crate::common::{CLUSTER, Host, Member, descriptors, wait_until};
 
 /// Set in the child.
 const CHILD: &str = "RAFTRING_TEST_FEW_DESCRIPTORS";
@@ -21,22 +21,22 @@ fn in_a_child_process_a_member_has_few_descriptors() {
     if std::env::var(CHILD).is_err() {
         return;
     }
-    let limit = rustix::process::Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("a lower limit");
+    limit_descriptors();
     let cpu = raftring::cores::available_cpus()[0];
-    let cores = raftring::Cores::start(&CoresConfig::on([cpu])).expect("cores start");
+    let cores = Cores::start(&CoresConfig::on([cpu])).expect("cores start");
     let at_rest = descriptors();
     let member = Member::start(1, &cores, "127.0.0.1:0".parse().expect("an address"), |_| ());
     println!("address {}", member.transport().local_addr().expect("it listens"));
     let _ = std::io::stdin().read(&mut [0]);
     assert!(member.transport().stop().wait(Duration::from_secs(5)), "it stops");
-    let failed = member.host.saw(|event| matches!(event, raftring::Event::ListenerFailed { .. }));
+    let failed = member.host.saw(|event| matches!(event, Event::ListenerFailed { .. }));
     wait_until("every descriptor is closed", || descriptors() == at_rest);
     println!("failed {failed}");
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("a list").count()
+fn limit_descriptors() {
+    let limit = rustix::process::Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("a lower limit");
 }
 
 struct FewDescriptors {
@@ -105,4 +105,68 @@ fn out_of_descriptors_it_neither_spins_nor_stays_deaf() {
     assert!(!read_to_end(&mut last).is_empty());
     let said = member.end();
     assert!(said == "true", "the limit was reached and told: {said}");
+}
+
+/// Set in the child.
+const CHILD_WITHOUT: &str = "RAFTRING_TEST_NO_DESCRIPTORS";
+
+#[test]
+fn in_a_child_process_no_descriptor_is_left() {
+    if std::env::var(CHILD_WITHOUT).is_err() {
+        return;
+    }
+    limit_descriptors();
+    let cores = Cores::start(&CoresConfig::on([raftring::cores::available_cpus()[0]])).expect("cores start");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let one = Member::start(1, &cores, any, |_| ());
+    let bound = TcpListener::bind(any).expect("a free port");
+    let all_others: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+
+    let mut config = Config::new(2, CLUSTER);
+    config.listen = Listen::Address(any);
+    let refused = Transport::start(config, &cores, Host::new()).expect_err("no socket is to be had");
+    assert!(refused.to_string().contains("cannot listen"), "{refused}");
+    assert!(refused.to_string().contains(CURE), "{refused}");
+    let two = Member::start(2, &cores, any, |config| config.listen = Listen::Listener(bound));
+    two.add(&one);
+    one.add(&two);
+    for (what, is_told) in
+        [("the deaf listener", listener_failed as fn(&Event) -> bool), ("the dial", dial_failed)]
+    {
+        wait_until(what, || two.host.saw(is_told));
+    }
+
+    drop(all_others);
+    for member in [&one, &two] {
+        wait_until("everything comes up by itself", || streams_up(member) >= 4);
+    }
+    for member in [&one, &two] {
+        assert!(member.transport().stop().wait(Duration::from_secs(5)), "it stops");
+    }
+}
+
+/// What to do when descriptors are out, as it is told everywhere.
+const CURE: &str = "raise the limit (ulimit -n";
+
+fn listener_failed(event: &Event) -> bool {
+    matches!(event, Event::ListenerFailed { error } if error.contains(CURE))
+}
+
+fn dial_failed(event: &Event) -> bool {
+    matches!(event, Event::DialFailed { error, .. } if error.to_string().contains(CURE))
+}
+
+fn streams_up(member: &Member) -> usize {
+    let events = member.host.events.lock().expect("no panic");
+    events.iter().filter(|event| matches!(event, Event::StreamUp { .. })).count()
+}
+
+#[test]
+fn without_a_descriptor_everything_says_so_and_heals() {
+    let child = Command::new(std::env::current_exe().expect("our own path"))
+        .args(["--exact", "descriptors::in_a_child_process_no_descriptor_is_left", "--nocapture"])
+        .env(CHILD_WITHOUT, "1")
+        .output()
+        .expect("a child runs");
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::buf::{BLOCK_BYTES, Block, NoRoom, Pool, Share};
 use crate::proto::http::body::Marks;
@@ -14,6 +14,11 @@ use crate::proto::http::body::Marks;
 /// A body that fills at least this part of its block is sealed with it: slices then pin at most
 /// so many times their own stream bytes. A smaller one is copied.
 const SEAL_PART: usize = 4;
+
+/// A body of at most this is copied behind the one before it, into memory that is used again when
+/// nobody keeps slices of it any more. A larger copy has memory of its own, or an idle connection
+/// would hold on to that.
+const COPIES_BYTES_MAX: usize = BLOCK_BYTES[0];
 
 /// With less free space than this behind the bytes the block is compacted or replaced: a read
 /// into a few bytes costs as much as one into many.
@@ -39,6 +44,8 @@ pub(in crate::proto) struct Inbox {
     small_reads: u8,
     /// What a frame larger than any pooled block takes.
     share: Share,
+    /// Small bodies; see [`COPIES_BYTES_MAX`].
+    copies: BytesMut,
 }
 
 impl Inbox {
@@ -47,7 +54,15 @@ impl Inbox {
         let mut block = Self::block_for(&pool, 0, rest.len() + READ_BYTES_MIN);
         block[..rest.len()].copy_from_slice(rest);
         let marks = Marks { filled: rest.len(), ..Marks::default() };
-        Self { pool, block: Some(block), marks, class: 0, small_reads: 0, share: Share::default() }
+        Self {
+            pool,
+            block: Some(block),
+            marks,
+            class: 0,
+            small_reads: 0,
+            share: Share::default(),
+            copies: BytesMut::new(),
+        }
     }
 
     /// A pooled block of at least the class's size, or memory of its own if that is too small.
@@ -106,13 +121,24 @@ impl Inbox {
 
     /// The undecoded body, in memory that slices may keep. [`Inbox::consume`] follows.
     pub(in crate::proto) fn stabilise(&mut self) -> Stable {
-        let body = self.body();
+        let body_bytes = self.body().len();
         let block_bytes = self.block.as_ref().map_or(0, |b| b.len());
-        if body.len() * SEAL_PART < block_bytes || block_bytes == BLOCK_BYTES[0] {
-            return Stable { body: Bytes::copy_from_slice(body), sealed: None };
+        if body_bytes * SEAL_PART < block_bytes || block_bytes == BLOCK_BYTES[0] {
+            return Stable { body: self.copy_body(), sealed: None };
         }
         let sealed = self.block.take().expect("not lent").seal();
         Stable { body: sealed.slice(self.marks.start..self.marks.end), sealed: Some(sealed) }
+    }
+
+    /// Allocates nothing while the host keeps nothing: one message at a time, this would be two
+    /// allocations for each.
+    fn copy_body(&mut self) -> Bytes {
+        let body = &self.block.as_ref().expect("not lent")[self.marks.start..self.marks.end];
+        if body.len() > COPIES_BYTES_MAX {
+            return Bytes::copy_from_slice(body);
+        }
+        self.copies.extend_from_slice(body);
+        self.copies.split().freeze()
     }
 
     /// The first `count` bytes of the body were decoded.
@@ -289,6 +315,23 @@ mod tests {
         assert_eq!(pool.stats().out, [0, 1, 0], "nothing pins the block");
         read(&mut inbox, &[4; 100]);
         assert!(kept.iter().all(|&byte| byte == 3));
+    }
+
+    #[test]
+    fn copies_of_small_bodies_share_memory_that_is_used_again_when_nobody_keeps_them() {
+        let mut inbox = Inbox::new(Pool::new(), &[]);
+        let mut copy = |byte: u8| {
+            read(&mut inbox, &[byte; 100]);
+            let stable = inbox.stabilise();
+            let body = stable.body.clone();
+            inbox.consume(stable, 100);
+            body
+        };
+        let address = copy(1).as_ptr();
+        assert_eq!(copy(2).as_ptr(), address);
+        let kept = copy(3);
+        assert_ne!(copy(4).as_ptr(), address);
+        assert_eq!(kept, [3; 100][..]);
     }
 
     #[test]
