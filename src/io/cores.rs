@@ -26,6 +26,9 @@ const RING_ENTRIES: u32 = 1024;
 /// Longer than a wake-up takes: two cores that talk to each other then find out that both should spin.
 const SPIN_DEFAULT: Duration = Duration::from_micros(50);
 
+/// Linux keeps fifteen bytes of a thread's name, of which a dash and the number take four.
+const NAME_BYTES_MAX: usize = 11;
+
 /// A core may not spin for longer: it would look like a hang.
 const SPIN_MAX: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,8 @@ const SPIN_MAX: Duration = Duration::from_millis(100);
 pub struct CoresConfig {
     /// One core a CPU, pinned to it, in this order.
     pub cpus: Vec<usize>,
+    /// Threads are called this and a number, such as `raftring-0`; at most eleven bytes.
+    pub name: String,
     /// Whether and how long a core polls after its last work before it sleeps. A spinning core uses
     /// its CPU whole, so by default it does only where work comes again within 50 us as a rule.
     pub spin: Spin,
@@ -46,7 +51,12 @@ pub struct CoresConfig {
 
 impl Default for CoresConfig {
     fn default() -> Self {
-        Self { cpus: available_cpus(), spin: Spin::Adaptive(SPIN_DEFAULT), ring_entries: RING_ENTRIES }
+        Self {
+            cpus: available_cpus(),
+            name: "raftring".to_owned(),
+            spin: Spin::Adaptive(SPIN_DEFAULT),
+            ring_entries: RING_ENTRIES,
+        }
     }
 }
 
@@ -55,6 +65,13 @@ impl CoresConfig {
     #[must_use]
     pub fn on(cpus: impl Into<Vec<usize>>) -> Self {
         Self { cpus: cpus.into(), ..Self::default() }
+    }
+
+    /// So many cores, on the first of the CPUs that this process may use; on all of them if there are
+    /// fewer.
+    #[must_use]
+    pub fn first(count: usize) -> Self {
+        Self::on(available_cpus().into_iter().take(count).collect::<Vec<_>>())
     }
 
     fn validate(&self) -> Result<(), StartError> {
@@ -69,6 +86,9 @@ impl CoresConfig {
         let available = available_cpus();
         if let Some(&cpu) = self.cpus.iter().find(|cpu| !available.contains(cpu)) {
             return Err(PinError { cpu, available }.into());
+        }
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || self.name.contains('\0') {
+            return wrong("name", format!("{:?} names no thread: give 1 to 11 bytes", self.name));
         }
         if self.spin.limit() > SPIN_MAX {
             return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin.limit()));
@@ -220,7 +240,7 @@ fn start_one(
     let of_thread = Arc::clone(&shared);
     let (spin, entries) = (config.spin, config.ring_entries);
     let thread = std::thread::Builder::new()
-        .name(format!("raftring-{index}"))
+        .name(format!("{}-{index}", config.name))
         .spawn(move || run_one(of_thread, cpu, spin, entries, &ready))
         .map_err(StartError::System)?;
     match started.recv() {
