@@ -72,10 +72,13 @@ impl DropReason {
 pub enum RejectReason {
     /// Its `to`, `from` or entries are not what this stream can carry.
     Implausible(crate::proto::codec::Implausible),
-    /// The host left it in `Raft::process` and the backlog is full.
+    /// The host left it, or what came before it, in `Raft::process`, and no more may wait.
     HostFull,
     /// The peer is cut off on purpose.
     Paused,
+    /// The host had left it in `Raft::process` when the peer was removed or moved, or the transport
+    /// stopped.
+    Stopped,
 }
 
 /// Why a dial did not lead to a stream.

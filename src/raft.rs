@@ -48,8 +48,18 @@ pub trait Raft: Send + Sync + 'static {
     /// keeps up to four times its size of them in memory, and of small reads up to 8 KiB. Copy what is
     /// kept for long.
     ///
-    /// Leftovers of a stream are offered again with the next batch of that stream (or dropped and
-    /// counted, see `Config`); a message of `POST /raft` that is left is answered with a 500.
+    /// Leftovers of a stream are offered again, in front of what comes next: after 1 ms, then less
+    /// and less often, every 100 ms at least. Meanwhile
+    ///
+    /// - a `msgapp` stream is not read, so that its sender waits in turn and nothing is lost; but for
+    ///   3 s at most (and 3/5 of `Config::write_timeout`) for each 4 MiB of it, or the sender would cut
+    ///   it. From then on it is read, until the host takes messages again, and what exceeds 4,096
+    ///   waiting messages or 64 MiB is dropped and told as `RejectReason::HostFull`;
+    /// - the `message` stream is read all the same, for heartbeats come on it. Proposals and
+    ///   everything else have these bounds each, so that neither costs the other a message.
+    ///
+    /// `CoreStats::host_full_waits` counts how often a stream was left unread. A message of
+    /// `POST /raft` that is left is answered with a 500.
     fn process(&self, origin: Origin, messages: &mut Vec<Message>);
 
     /// True if the member was removed from the cluster for good. Its stream dials are answered

@@ -160,6 +160,11 @@ impl Core {
         self.counters.processed.add(messages);
     }
 
+    /// A stream is not read because its host takes no more.
+    pub(super) fn note_host_full_wait(&self) {
+        self.counters.host_full_waits.add(1);
+    }
+
     /// Runs something that calls the host; `None` if it panicked, which is counted.
     pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(f));

@@ -40,6 +40,8 @@ pub struct CoreStats {
     pub process_calls: u64,
     /// See `process_calls`.
     pub processed: u64,
+    /// Times that a `msgapp` stream was left unread because its host did not take what had come.
+    pub host_full_waits: u64,
     /// How late a look at the deadlines was, at most; they are looked at every 100 ms.
     pub late_max: Duration,
     /// Panics caught: of the host's callbacks, or of a task.
@@ -95,6 +97,7 @@ pub(super) struct CoreCounters {
     pub(super) letters: Count,
     pub(super) process_calls: Count,
     pub(super) processed: Count,
+    pub(super) host_full_waits: Count,
     pub(super) panics: Count,
     late_max: Cell<Duration>,
 }
@@ -126,6 +129,7 @@ impl CoreCounters {
         stats.letters = self.letters.get();
         stats.process_calls = self.process_calls.get();
         stats.processed = self.processed.get();
+        stats.host_full_waits = self.host_full_waits.get();
         stats.panics = self.panics.get();
         stats.late_max = self.late_max.get();
     }

@@ -13,6 +13,7 @@ mod accept;
 mod conn;
 pub(crate) mod core;
 mod cores;
+mod deliver;
 mod dial;
 mod doorbell;
 mod endpoint;

@@ -81,9 +81,10 @@ impl Peer {
                 flapping: Flapping::default(),
             })
         };
+        let reader = |kind| ReaderSlot::new(kind, endpoint.shared.config.write_timeout);
         Self {
             writers: [writer(), writer()],
-            readers: Default::default(),
+            readers: [reader(StreamKind::Msgapp), reader(StreamKind::Message)],
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
             endpoint,

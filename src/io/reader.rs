@@ -5,47 +5,47 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::conn::{Conn, Shut};
+use super::deliver::Backlog;
 use super::dial::{self, Established};
 use super::peer::Peer;
 use super::shared::lane_of;
-use crate::event::{DialError, Direction, Event, RejectReason};
-use crate::proto::codec::{StreamKind, screen};
+use crate::event::{DialError, Direction, Event};
+use crate::proto::codec::StreamKind;
 use crate::proto::pace::Pace;
 use crate::proto::status::{Action, Source};
-use crate::proto::stream::{ReadError, Step, StreamReader, StreamReaderConfig};
-use crate::raft::{Origin, Via};
-use crate::raftpb::{Message, MessageType};
-
-/// Messages of a stream that the host left in `process` and that wait to be offered again: as many
-/// as rafthttp's receive queue holds.
-const BACKLOG_MESSAGES_MAX: usize = 4096;
-
-/// Their payloads: as much as a lane queues. The first message always waits, whatever its size.
-const BACKLOG_BYTES_MAX: usize = 64 << 20;
-
-/// How many of the messages may wait.
-fn backlog_len(messages: &[Message]) -> usize {
-    let mut bytes = 0_usize;
-    let fits = |message: &&Message| {
-        bytes = bytes.saturating_add(message.payload_bytes());
-        bytes <= BACKLOG_BYTES_MAX
-    };
-    let fitting = messages.iter().take(BACKLOG_MESSAGES_MAX).take_while(fits).count();
-    fitting.max(messages.len().min(1))
-}
+use crate::proto::stream::{Backpressure, Decision, ReadError, Step, StreamReader, StreamReaderConfig};
 
 /// A stream reader with the connection it has.
-#[derive(Default)]
 pub(super) struct ReaderSlot {
     machine: RefCell<Option<StreamReader>>,
     shut: RefCell<Option<Rc<Shut>>>,
     /// Why a deadline shut the connection down, for its task to tell.
     expired: Cell<Option<ReadError>>,
-    /// What the host has not taken: everything else, and proposals.
-    backlog: RefCell<[Vec<Message>; 2]>,
+    pub(super) backlog: RefCell<Backlog>,
+    /// Whether to read on while something is in there.
+    pub(super) pressure: RefCell<Backpressure>,
 }
 
 impl ReaderSlot {
+    pub(super) fn new(kind: StreamKind, write_timeout: Duration) -> Self {
+        Self {
+            machine: RefCell::default(),
+            shut: RefCell::default(),
+            expired: Cell::default(),
+            backlog: RefCell::default(),
+            pressure: RefCell::new(Backpressure::new(kind, write_timeout)),
+        }
+    }
+
+    /// True while the host takes everything.
+    pub(super) fn is_flowing(&self) -> bool {
+        self.pressure.borrow().is_flowing()
+    }
+
+    pub(super) fn decide(&self, now: Instant) -> Decision {
+        self.pressure.borrow_mut().decide(now)
+    }
+
     pub(super) fn shutdown(&self) {
         if let Some(shut) = &*self.shut.borrow() {
             shut.shutdown();
@@ -94,6 +94,7 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
         let at = pace.next_dial(Instant::now());
         peer.sleep_until(at).await;
     }
+    peer.reject_left(kind);
 }
 
 fn dial_failed(peer: &Rc<Peer>, kind: StreamKind, error: DialError) {
@@ -159,6 +160,11 @@ async fn read_until_broken(
     let mut batch = Vec::new();
     let mut now = Instant::now();
     loop {
+        // Between steps and not only between reads: a block may hold more messages than may wait.
+        if !slot.is_flowing() {
+            wait_for_host(peer, kind, slot).await;
+            now = peer.endpoint.core.now();
+        }
         // The first time round: what came behind the response head.
         let step = slot.with(|machine| machine.decode_step(now, &mut batch));
         peer.deliver(kind, &mut batch);
@@ -169,6 +175,7 @@ async fn read_until_broken(
             Err(error) => return error,
         }
         let (block, range) = slot.with(StreamReader::lend);
+        let room = range.len();
         let (read, block) = conn.read_spinning(block, range).await;
         now = peer.endpoint.core.now();
         let count = match read {
@@ -178,7 +185,28 @@ async fn read_until_broken(
         if let Err(error) = slot.with(|machine| machine.begin_read(now, block, count)) {
             return error;
         }
+        slot.pressure.borrow_mut().handle_read(now, count, count < room);
     }
+}
+
+/// Does not read but offers again what the host has left, as long as [`Backpressure`] says so. No
+/// operation is in flight meanwhile, so the wait may end early when there is no host to wait for.
+async fn wait_for_host(peer: &Rc<Peer>, kind: StreamKind, slot: &ReaderSlot) {
+    let core = &peer.endpoint.core;
+    let until = || match slot.decide(core.now()) {
+        Decision::WaitUntil(at) if !peer.is_stopping() && !peer.is_paused() => Some(at),
+        _ => None,
+    };
+    if until().is_none() {
+        return;
+    }
+    core.note_host_full_wait();
+    slot.with(|machine| machine.hold(core.now()));
+    while let Some(at) = until() {
+        peer.sleep_until(at).await;
+        peer.deliver(kind, &mut Vec::new());
+    }
+    slot.with(|machine| machine.resume(core.now()));
 }
 
 impl ReaderSlot {
@@ -195,114 +223,5 @@ pub(super) fn tick(peer: &Rc<Peer>, kind: StreamKind, now: Instant) {
         slot.expired.set(Some(error));
         slot.shutdown();
     }
-    let waiting = slot.backlog.borrow().iter().any(|backlog| !backlog.is_empty());
-    if waiting {
-        peer.deliver(kind, &mut Vec::new());
-    }
-}
-
-impl Peer {
-    /// Hands a batch to the host, in order, proposals apart. `batch` is empty afterwards.
-    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
-        if self.is_paused() {
-            return self.reject(batch, RejectReason::Paused);
-        }
-        self.screen(batch);
-        let slot = &self.readers[lane_of(kind)];
-        let mut backlog = slot.backlog.take();
-        if kind == StreamKind::Message && batch.iter().any(is_proposal) {
-            let (proposals, rest) = batch.drain(..).partition(is_proposal);
-            *batch = rest;
-            self.offer(kind, true, &mut backlog[1], proposals);
-        } else if !backlog[1].is_empty() {
-            self.offer(kind, true, &mut backlog[1], Vec::new());
-        }
-        // The common case: nothing is left from last time, and the host takes everything.
-        if backlog[0].is_empty() {
-            if !batch.is_empty() {
-                self.process(kind, false, batch);
-            }
-            std::mem::swap(&mut backlog[0], batch);
-        } else {
-            self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
-        }
-        if backlog.iter().any(|backlog| !backlog.is_empty()) {
-            self.bound_backlog(&mut backlog);
-        } else {
-            // The memory stays with whoever reads next.
-            std::mem::swap(&mut backlog[0], batch);
-        }
-        slot.backlog.replace(backlog);
-    }
-
-    fn offer(&self, kind: StreamKind, proposals: bool, backlog: &mut Vec<Message>, mut more: Vec<Message>) {
-        backlog.append(&mut more);
-        if !backlog.is_empty() {
-            self.process(kind, proposals, backlog);
-        }
-    }
-
-    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) {
-        let via = match kind {
-            StreamKind::Msgapp => Via::Msgapp,
-            StreamKind::Message => Via::Message,
-        };
-        let origin = Origin { peer: self.shared.id, via, proposals };
-        self.endpoint.core.note_processed(messages.len());
-        self.endpoint.shared.raft.process(origin, messages);
-    }
-
-    fn bound_backlog(&self, backlog: &mut [Vec<Message>; 2]) {
-        for messages in backlog {
-            let keep = backlog_len(messages);
-            if keep < messages.len() {
-                let mut over = messages.split_off(keep);
-                self.reject(&mut over, RejectReason::HostFull);
-            }
-        }
-    }
-
-    /// Drops what this stream cannot carry.
-    fn screen(&self, batch: &mut Vec<Message>) {
-        let local = self.endpoint.shared.config.id;
-        let remote = self.shared.id;
-        batch.retain(|message| match screen(message, local, remote) {
-            Ok(()) => true,
-            Err(implausible) => {
-                let reason = RejectReason::Implausible(implausible);
-                self.endpoint.emit(&Event::Rejected { peer: remote, messages: 1, reason });
-                false
-            }
-        });
-    }
-
-    fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
-        if !batch.is_empty() {
-            self.endpoint.emit(&Event::Rejected { peer: self.shared.id, messages: batch.len(), reason });
-            batch.clear();
-        }
-    }
-}
-
-fn is_proposal(message: &Message) -> bool {
-    message.r#type() == MessageType::MsgProp
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raftpb::Entry;
-
-    fn message(bytes: usize) -> Message {
-        let entry = Entry { data: Some(vec![0; bytes].into()), ..Entry::default() };
-        Message { entries: vec![entry], ..Message::default() }
-    }
-
-    #[test]
-    fn what_waits_for_the_host_is_bounded_in_messages_and_in_bytes() {
-        assert_eq!(backlog_len(&[]), 0);
-        assert_eq!(backlog_len(&vec![message(1); BACKLOG_MESSAGES_MAX + 1]), BACKLOG_MESSAGES_MAX);
-        assert_eq!(backlog_len(&vec![message(20 << 20); 5]), 3);
-        assert_eq!(backlog_len(&[message(BACKLOG_BYTES_MAX + 1), message(1)]), 1);
-    }
+    peer.offer_again(kind);
 }

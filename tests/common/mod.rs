@@ -84,6 +84,18 @@ pub struct Member {
 impl Member {
     pub fn start(id: u64, cores: &Cores, address: SocketAddr, adjust: impl FnOnce(&mut Config)) -> Self {
         let host = Host::new();
+        Self::start_as(id, cores, address, Arc::clone(&host) as Arc<dyn Raft>, host, adjust)
+    }
+
+    /// With `raft` in front of the host.
+    pub fn start_as(
+        id: u64,
+        cores: &Cores,
+        address: SocketAddr,
+        raft: Arc<dyn Raft>,
+        host: Arc<Host>,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::new(id, CLUSTER);
         config.listen = Listen::Address(address);
         config.placement = Placement::Core((id as usize - 1) % cores.count());
@@ -91,8 +103,7 @@ impl Member {
         config.observer =
             Arc::new(move |event: &Event| events.events.lock().expect("no panic").push(event.clone()));
         adjust(&mut config);
-        let transport =
-            Transport::start(config, cores, Arc::clone(&host) as Arc<dyn Raft>).expect("it starts");
+        let transport = Transport::start(config, cores, raft).expect("it starts");
         Self { id, host, transport: Some(transport) }
     }
 

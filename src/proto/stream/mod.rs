@@ -7,12 +7,16 @@
 //!   (not picked)                  push / tick -> chain -> written
 //! ```
 
+mod backpressure;
 mod inbox;
 mod outbox;
 mod planted;
 mod reader;
 mod writer;
 
+pub use backpressure::{
+    Backpressure, CATCH_UP_BYTES, Decision, HOLD_MAX, OFFER_INTERVAL_MAX, OFFER_INTERVAL_MIN,
+};
 pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
 #[cfg(feature = "test-support")]

@@ -87,6 +87,8 @@ pub struct StreamReader {
     read_timeout: Duration,
     silent_at: Instant,
     slow: SlowWindow,
+    /// Since when it is not read on purpose: that is no silence of the sender's.
+    held_at: Option<Instant>,
     link_heartbeats: u64,
 }
 
@@ -118,6 +120,7 @@ impl StreamReader {
             read_timeout: config.read_timeout,
             silent_at: now + config.read_timeout,
             slow: SlowWindow { since: now, bytes: 0 },
+            held_at: None,
             link_heartbeats: 0,
         }
     }
@@ -243,7 +246,22 @@ impl StreamReader {
         }
     }
 
-    /// The next moment at which [`StreamReader::handle_timeout`] has something to do.
+    /// Nothing is read from now on until [`StreamReader::resume`]: the deadlines stand still.
+    pub fn hold(&mut self, now: Instant) {
+        self.held_at.get_or_insert(now);
+    }
+
+    /// It is read again. What came meanwhile is found by the next read.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.held_at.take() {
+            let held = now.saturating_duration_since(since);
+            self.silent_at += held;
+            self.slow.since += held;
+        }
+    }
+
+    /// The next moment at which [`StreamReader::handle_timeout`] has something to do; while the
+    /// stream is held there is none before it is resumed.
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         self.silent_at.min(self.slow.since + SLOW_WINDOW)
@@ -254,6 +272,9 @@ impl StreamReader {
     /// # Errors
     /// [`ReadError::Silent`] or [`ReadError::TooSlow`]: the caller closes.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ReadError> {
+        if self.held_at.is_some() {
+            return Ok(());
+        }
         if now >= self.silent_at {
             return Err(ReadError::Silent);
         }

@@ -284,6 +284,37 @@ fn silence_ends_a_stream_and_any_byte_breaks_it() {
     assert_eq!(reader.handle_timeout(byte + TIMEOUT), Err(ReadError::Silent));
 }
 
+#[test]
+fn time_in_which_nobody_reads_is_no_silence() {
+    let start = Instant::now();
+    let mut reader = reader(StreamKind::Msgapp, Framing::Chunked, b"", start);
+    let (held, resumed) = (start + 1_000 * MS, start + 60_000 * MS);
+    reader.hold(held);
+    reader.hold(held + MS);
+    assert_eq!(reader.handle_timeout(resumed), Ok(()));
+    reader.resume(resumed);
+    reader.resume(resumed + MS);
+    assert_eq!(reader.handle_timeout(resumed + 4_000 * MS - MS), Ok(()));
+    assert_eq!(reader.handle_timeout(resumed + 4_000 * MS), Err(ReadError::Silent));
+}
+
+#[test]
+fn a_frame_that_nobody_reads_is_not_slow() {
+    let start = Instant::now();
+    let wire = frames(StreamKind::Msgapp, &[append(1, &[100_000])]).concat();
+    let mut reader = reader(StreamKind::Msgapp, Framing::UntilClose, b"", start);
+    let mut now = start;
+    // 1.5 KB/s while it is read, and a third of a KB/s by the clock.
+    for piece in wire[..90_000].chunks(3_000) {
+        assert_eq!(read_all(&mut reader, now, piece, usize::MAX, &mut Vec::new()).0, Ok(()));
+        now += 2_000 * MS;
+        reader.hold(now);
+        now += 7_000 * MS;
+        reader.resume(now);
+        assert_eq!(reader.handle_timeout(now), Ok(()));
+    }
+}
+
 /// Brings `bytes`, one piece an interval, and looks at the clock in between: when and why it ended.
 fn drip(
     reader: &mut StreamReader,

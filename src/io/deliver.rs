@@ -1,0 +1,173 @@
+//! Handing over to the host what a stream brought, and keeping what it leaves.
+
+use super::peer::Peer;
+use super::reader::ReaderSlot;
+use super::shared::lane_of;
+use crate::event::{Event, RejectReason};
+use crate::proto::codec::{StreamKind, screen};
+use crate::proto::stream::Decision;
+use crate::raft::{Origin, Via};
+use crate::raftpb::{Message, MessageType};
+
+/// Messages of a stream that the host left in `process` and that wait to be offered again: as many
+/// as rafthttp's receive queue holds.
+const BACKLOG_MESSAGES_MAX: usize = 4096;
+
+/// Their payloads: as much as a lane queues. The first message always waits, whatever its size.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// How many of the messages may wait.
+fn backlog_len(messages: &[Message]) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |message: &&Message| {
+        bytes = bytes.saturating_add(message.payload_bytes());
+        bytes <= BACKLOG_BYTES_MAX
+    };
+    let fitting = messages.iter().take(BACKLOG_MESSAGES_MAX).take_while(fits).count();
+    fitting.max(messages.len().min(1))
+}
+
+/// What the host has not taken of a stream: everything else, and proposals. Each class has bounds of
+/// its own, so that proposals that wait for a leader are dropped and nothing else is for their sake.
+pub(super) type Backlog = [Vec<Message>; 2];
+
+fn count(backlog: &Backlog) -> usize {
+    backlog.iter().map(Vec::len).sum()
+}
+
+impl Peer {
+    /// Hands a batch to the host, in order, behind what it has left and proposals apart. `batch` is
+    /// empty afterwards.
+    pub(super) fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
+        if self.is_paused() {
+            return self.reject(batch, RejectReason::Paused);
+        }
+        self.screen(batch);
+        let slot = &self.readers[lane_of(kind)];
+        let mut backlog = slot.backlog.take();
+        let offered = batch.len() + count(&backlog);
+        self.offer_all(kind, &mut backlog, batch);
+        let left = count(&backlog);
+        if left > 0 || !slot.is_flowing() {
+            self.note_offer(slot, offered.saturating_sub(left), &mut backlog);
+        }
+        if left == 0 {
+            // The memory stays with whoever reads next.
+            std::mem::swap(&mut backlog[0], batch);
+        }
+        slot.backlog.replace(backlog);
+    }
+
+    /// Another offer of what the host has left, if it has left something.
+    pub(super) fn offer_again(&self, kind: StreamKind) {
+        if count(&self.readers[lane_of(kind)].backlog.borrow()) > 0 {
+            self.deliver(kind, &mut Vec::new());
+        }
+    }
+
+    /// Nobody will offer it any more.
+    pub(super) fn reject_left(&self, kind: StreamKind) {
+        for mut left in self.readers[lane_of(kind)].backlog.take() {
+            self.reject(&mut left, RejectReason::Stopped);
+        }
+    }
+
+    fn offer_all(&self, kind: StreamKind, backlog: &mut Backlog, batch: &mut Vec<Message>) {
+        if kind == StreamKind::Message && batch.iter().any(is_proposal) {
+            let (proposals, rest) = batch.drain(..).partition(is_proposal);
+            *batch = rest;
+            self.offer(kind, true, &mut backlog[1], proposals);
+        } else if !backlog[1].is_empty() {
+            self.offer(kind, true, &mut backlog[1], Vec::new());
+        }
+        // The common case: nothing is left from last time, and the host takes everything.
+        if backlog[0].is_empty() {
+            if !batch.is_empty() {
+                self.process(kind, false, batch);
+            }
+            std::mem::swap(&mut backlog[0], batch);
+        } else {
+            self.offer(kind, false, &mut backlog[0], std::mem::take(batch));
+        }
+    }
+
+    fn offer(&self, kind: StreamKind, proposals: bool, backlog: &mut Vec<Message>, mut more: Vec<Message>) {
+        backlog.append(&mut more);
+        if !backlog.is_empty() {
+            self.process(kind, proposals, backlog);
+        }
+    }
+
+    fn process(&self, kind: StreamKind, proposals: bool, messages: &mut Vec<Message>) {
+        let via = match kind {
+            StreamKind::Msgapp => Via::Msgapp,
+            StreamKind::Message => Via::Message,
+        };
+        let origin = Origin { peer: self.shared.id, via, proposals };
+        self.endpoint.core.note_processed(messages.len());
+        self.endpoint.shared.raft.process(origin, messages);
+    }
+
+    /// The host took so many messages, and left these.
+    fn note_offer(&self, slot: &ReaderSlot, taken: usize, left: &mut Backlog) {
+        let now = self.endpoint.core.now();
+        slot.pressure.borrow_mut().handle_offer(now, taken, count(left));
+        if slot.decide(now) == Decision::Drop {
+            self.bound_backlog(left);
+        }
+    }
+
+    fn bound_backlog(&self, backlog: &mut Backlog) {
+        for messages in backlog {
+            let keep = backlog_len(messages);
+            if keep < messages.len() {
+                let mut over = messages.split_off(keep);
+                self.reject(&mut over, RejectReason::HostFull);
+            }
+        }
+    }
+
+    /// Drops what this stream cannot carry.
+    fn screen(&self, batch: &mut Vec<Message>) {
+        let local = self.endpoint.shared.config.id;
+        let remote = self.shared.id;
+        batch.retain(|message| match screen(message, local, remote) {
+            Ok(()) => true,
+            Err(implausible) => {
+                let reason = RejectReason::Implausible(implausible);
+                self.endpoint.emit(&Event::Rejected { peer: remote, messages: 1, reason });
+                false
+            }
+        });
+    }
+
+    fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
+        if !batch.is_empty() {
+            self.endpoint.emit(&Event::Rejected { peer: self.shared.id, messages: batch.len(), reason });
+            batch.clear();
+        }
+    }
+}
+
+fn is_proposal(message: &Message) -> bool {
+    message.r#type() == MessageType::MsgProp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raftpb::Entry;
+
+    fn message(bytes: usize) -> Message {
+        let entry = Entry { data: Some(vec![0; bytes].into()), ..Entry::default() };
+        Message { entries: vec![entry], ..Message::default() }
+    }
+
+    #[test]
+    fn what_waits_for_the_host_is_bounded_in_messages_and_in_bytes() {
+        assert_eq!(backlog_len(&[]), 0);
+        assert_eq!(backlog_len(&vec![message(1); BACKLOG_MESSAGES_MAX + 1]), BACKLOG_MESSAGES_MAX);
+        assert_eq!(backlog_len(&vec![message(20 << 20); 5]), 3);
+        assert_eq!(backlog_len(&[message(BACKLOG_BYTES_MAX + 1), message(1)]), 1);
+    }
+}
