@@ -35,6 +35,10 @@ enum Kind {
     Panic,
     /// The host leaves half of a batch.
     Leave,
+    /// The host takes nothing for a while.
+    Stall,
+    /// A peer moves to another core, or to the one where it is.
+    Move,
     /// A connection is reset in the middle of what it carries.
     Reset,
     /// What a member says stands still on its way to all others.
@@ -43,13 +47,15 @@ enum Kind {
     Misdirect,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind::Restart,
     Kind::Remove,
     Kind::Cut,
     Kind::Pause,
     Kind::Panic,
     Kind::Leave,
+    Kind::Stall,
+    Kind::Move,
     Kind::Reset,
     Kind::Hold,
     Kind::Misdirect,
@@ -116,6 +122,12 @@ impl<'a> Chaos<'a> {
             Kind::Pause => member.transport().pause(),
             Kind::Panic => member.host.panic_next.store(true, Ordering::Relaxed),
             Kind::Leave => member.host.leave_next.store(true, Ordering::Relaxed),
+            Kind::Stall => member.host.stalls.store(true, Ordering::Relaxed),
+            Kind::Move => {
+                let core = self.rng.random_range(0..self.cores.count());
+                let ending = member.transport().move_peer(peer.id, core).expect("a core");
+                assert!(self.rng.random() || ending.wait(PATIENCE), "the peer moves");
+            }
             Kind::Reset => member.proxy.cut(self.rng.random_range(0..100)),
             Kind::Hold => member.proxy.hold(true),
             Kind::Misdirect => {
@@ -132,7 +144,8 @@ impl<'a> Chaos<'a> {
     fn end(&self, Fault { kind, at, other }: Fault) {
         let (member, peer) = (&self.members[at], &self.members[other]);
         match kind {
-            Kind::Restart | Kind::Reset => {}
+            Kind::Restart | Kind::Move | Kind::Reset => {}
+            Kind::Stall => member.host.stalls.store(false, Ordering::Relaxed),
             Kind::Hold => member.proxy.hold(false),
             Kind::Remove => member.add(peer),
             Kind::Cut => member.transport().mend_peer(peer.id),

@@ -1,4 +1,4 @@
-//! A host that keeps a ledger, and can be told to misbehave once.
+//! A host that keeps a ledger, and can be told to misbehave, once or for a while.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,8 @@ pub(crate) struct Host {
     pub(crate) panic_next: AtomicBool,
     /// Of the next batch it leaves half.
     pub(crate) leave_next: AtomicBool,
+    /// It takes nothing at all.
+    pub(crate) stalls: AtomicBool,
     /// How often it has panicked.
     pub(crate) panics: AtomicU64,
     /// How often it has left something.
@@ -26,6 +28,7 @@ impl Host {
             ledger: Mutex::new(Ledger::of(id)),
             panic_next: AtomicBool::new(false),
             leave_next: AtomicBool::new(false),
+            stalls: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             left: AtomicU64::new(0),
         })
@@ -53,6 +56,10 @@ impl Raft for Host {
             self.panics.fetch_add(1, Ordering::Relaxed);
             // Past the hook, which would print it.
             std::panic::resume_unwind(Box::new("planted"));
+        }
+        if self.stalls.load(Ordering::Relaxed) {
+            self.left.fetch_add(1, Ordering::Relaxed);
+            return;
         }
         let mut taken = messages.len();
         if taken > 1 && self.leave_next.swap(false, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Members under load that are stopped, cut off, misdirected and shaken at random: nothing is
+//! Members under load that are stopped, cut off, moved, misdirected and shaken at random: nothing is
 //! invented, doubled or out of order meanwhile, everything heals, and nothing is left behind.
 //!
 //! `RAFTRING_SOAK_SECONDS=600 cargo test --release --test soak -- --nocapture` does it for ten
