@@ -75,6 +75,10 @@ impl Follower {
         self.log.push(Logged { entry, via: None });
     }
 
+    pub const fn term(&self) -> u64 {
+        self.term
+    }
+
     pub fn last_index(&self) -> u64 {
         self.log.len() as u64
     }

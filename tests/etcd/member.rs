@@ -1,7 +1,7 @@
 //! The other member: a raftring transport with the follower behind it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use raftring::proto::handshake::Refusal;
 use raftring::raftpb::Message;
 use raftring::{
     ClusterId, Config, Cores, CoresConfig, Direction, DropReason, Event, Listen, MemberId, Origin, Raft,
-    SnapshotStatus, StreamKind, Transport,
+    SnapshotStatus, StreamKind, Transport, Via,
 };
 
 use super::follower::Follower;
@@ -19,6 +19,8 @@ pub struct Host {
     follower: Arc<Mutex<Follower>>,
     transport: Mutex<Option<Transport>>,
     told: Mutex<Told>,
+    /// What comes by the msgapp stream is left.
+    pub stalls: AtomicBool,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl Member {
             follower: Arc::clone(follower),
             transport: Mutex::default(),
             told: Mutex::default(),
+            stalls: AtomicBool::new(false),
         });
         let mut config = Config::new(who.id, who.cluster);
         config.peer_urls = vec![format!("http://{}", who.listen)];
@@ -70,6 +73,11 @@ impl Member {
 
     pub fn transport(&self) -> &Transport {
         &self.transport
+    }
+
+    /// Times that the msgapp stream was left unread.
+    pub fn waits(&self) -> u64 {
+        self.cores.stats(0).expect("core 0").host_full_waits
     }
 
     /// Ends it and waits for the last task; nothing may be left but the doorbell's read. What the
@@ -225,6 +233,9 @@ impl Host {
 
 impl Raft for Host {
     fn process(&self, origin: Origin, messages: &mut Vec<Message>) {
+        if origin.via == Via::Msgapp && self.stalls.load(Ordering::Relaxed) {
+            return;
+        }
         let answers = {
             let mut follower = self.follower();
             messages.drain(..).filter_map(|message| follower.step(origin.via, &message)).collect()
