@@ -19,7 +19,6 @@
 //! loom has no sequentially consistent loads and stores (it takes them for weaker ones) and fences
 //! that order a little more than the language's do; it takes locks as they are.
 
-use std::collections::VecDeque;
 use std::panic::catch_unwind;
 // Not loom's, which must not be dropped while a model that sleeps for ever is unwound.
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use std::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use crate::buf::Pool;
-use crate::cores::{Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox};
+use crate::cores::{Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, Segments};
 use crate::sync::atomic::Weakness::{NoAcquire, NoFence, NoRelease, Torn};
 use crate::sync::atomic::{AtomicBool, Ordering, Weakness, weakened};
 
@@ -261,10 +260,11 @@ fn fill(lane: &Lane<usize>, fault: Fault) -> usize {
     if lane.depth().0 == 0 {
         return 0;
     }
-    let mut taken = VecDeque::new();
+    let mut taken = Segments::new();
     lane.take(&mut taken);
-    fault.in_sleeper(|| lane.release(taken.len(), 10 * taken.len()));
-    taken.len()
+    let count = std::iter::from_fn(|| taken.pop()).count();
+    fault.in_sleeper(|| lane.release(count, 10 * count));
+    count
 }
 
 fn two_hosts_send(fault: Fault) {

@@ -1,8 +1,8 @@
 //! A bounded queue from the host's threads to one stream writer.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 
+use super::segments::Segments;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -28,7 +28,7 @@ pub enum Refused {
 
 /// A queue of weighed items with one consumer.
 ///
-/// The lock is held for a move in or a swap of the whole queue, never while anything waits.
+/// The lock is held for a move in, a swap of the whole queue or a trim, never while anything waits.
 #[derive(Debug)]
 pub struct Lane<T> {
     limits: LaneLimits,
@@ -41,7 +41,7 @@ pub struct Lane<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: VecDeque<T>,
+    items: Segments<T>,
     /// The consumer was told that there is something and has not come yet.
     announced: bool,
 }
@@ -59,7 +59,7 @@ impl<T> Lane<T> {
     pub fn new(limits: LaneLimits) -> Self {
         Self {
             limits,
-            queue: Mutex::new(Queue { items: VecDeque::new(), announced: false }),
+            queue: Mutex::new(Queue { items: Segments::new(), announced: false }),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         }
@@ -72,14 +72,15 @@ impl<T> Lane<T> {
     }
 
     /// Takes everything, appending to `into`. The caller releases what it is done with.
-    pub fn take(&self, into: &mut VecDeque<T>) {
+    pub fn take(&self, into: &mut Segments<T>) {
         let mut guard = self.lock();
         guard.queue.announced = false;
-        if into.is_empty() {
-            std::mem::swap(&mut guard.queue.items, into);
-        } else {
-            into.append(&mut guard.queue.items);
-        }
+        into.take(&mut guard.queue.items);
+    }
+
+    /// Gives back the memory of earlier bursts, but for one segment for what comes next.
+    pub fn trim(&self) {
+        self.lock().queue.items.trim(1);
     }
 
     /// Makes room: `messages` items of `bytes` in sum were encoded or dropped.
@@ -110,7 +111,7 @@ impl<T> LaneGuard<'_, T> {
         }
         self.lane.messages.fetch_add(1, Ordering::Relaxed);
         self.lane.bytes.fetch_add(weight, Ordering::Relaxed);
-        self.queue.items.push_back(item);
+        self.queue.items.push(item);
         Ok(())
     }
 
@@ -150,14 +151,14 @@ mod tests {
         for item in 0..3 {
             lane.lock().push(item, 1).expect("room");
         }
-        let mut taken = VecDeque::new();
+        let mut taken = Segments::new();
         lane.take(&mut taken);
-        assert_eq!(taken, [0, 1, 2]);
+        assert_eq!(taken.pop(), Some(0));
         assert_eq!(lane.lock().push(3, 1), Err((3, Refused::Messages)));
         lane.release(2, 2);
         assert_eq!(lane.lock().push(3, 1), Ok(()));
         lane.take(&mut taken);
-        assert_eq!(taken, [0, 1, 2, 3]);
+        assert_eq!(std::iter::from_fn(|| taken.pop()).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
         assert!(lane.lock().announce());
         lane.lock().push(2, 1).expect("room");
         assert!(!lane.lock().announce());
-        lane.take(&mut VecDeque::new());
+        lane.take(&mut Segments::new());
         lane.lock().push(3, 1).expect("room");
         assert!(lane.lock().announce());
     }

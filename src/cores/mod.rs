@@ -19,6 +19,7 @@ mod load;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
+mod segments;
 mod wager;
 
 pub use claim::{Claim, Claimed};
@@ -31,4 +32,5 @@ pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};
