@@ -192,12 +192,12 @@ mod tests {
 
     #[test]
     fn payloads_are_told_apart_by_where_they_begin_and_how_long_they_are() {
-        let (backlog, memory) = (Backlog::new(usize::MAX), [1; 2 * LARGE]);
+        let (backlog, [memory, other]) = (Backlog::new(usize::MAX), [[1; 2 * LARGE]; 2]);
         for (payload, bytes) in [
             (&memory[..], 2 * LARGE),
             (&memory[..LARGE], 3 * LARGE),
             (&memory[LARGE..], 4 * LARGE),
-            (&memory.clone()[LARGE..], 5 * LARGE),
+            (&other[LARGE..], 5 * LARGE),
         ] {
             assert!(backlog.enter(&payload, false));
             assert_eq!(backlog.bytes(), bytes);

@@ -21,7 +21,7 @@ use std::time::Instant;
 use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
-use crate::cores::{Claim, Claimed, Lane, LaneLimits, Refused, Segments};
+use crate::cores::{Claim, Claimed, Lane, Refused, Segments, Weighed};
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
 use crate::raftpb::Message;
 
@@ -95,8 +95,21 @@ pub(crate) struct Moment {
     pub(crate) step: Option<u64>,
 }
 
+impl Weighed for Message {
+    fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        Self::payloads(self).map(|payload| &payload[..])
+    }
+}
+
+/// What nobody looks after any more waits for nothing.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.clear_desk().drain(&self.lane);
+    }
+}
+
 impl Link {
-    pub(super) fn new(config: StreamWriterConfig, limits: LaneLimits, pool: Pool, now: Instant) -> Self {
+    pub(super) fn new(config: StreamWriterConfig, lane: Lane<Message>, pool: Pool, now: Instant) -> Self {
         let machine = StreamWriter::new(config, pool, now);
         let desk = Desk {
             machine,
@@ -108,7 +121,7 @@ impl Link {
             direct_writes: 0,
             ring_writes: 0,
         };
-        Self { lane: Lane::new(limits), up: AtomicBool::new(false), desk: Claim::new(desk) }
+        Self { lane, up: AtomicBool::new(false), desk: Claim::new(desk) }
     }
 
     /// True while the writer has a connection.
@@ -175,9 +188,7 @@ impl Visit<'_> {
             return Ok(());
         }
         self.is_first = false;
-        let message = parcel.into_message();
-        let weight = message.payload_bytes();
-        self.link.lane.lock().push(message, weight).map_err(|(_, refused)| refused)
+        self.link.lane.lock().push(parcel.into_message()).map_err(|(_, refused)| refused)
     }
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
@@ -210,15 +221,13 @@ impl Desk {
                     return;
                 }
             }
-            let (mut messages, mut bytes) = (0, 0);
+            let mut release = lane.release();
             while self.machine.has_room()
                 && let Some(message) = self.queue.pop()
             {
+                release.add(&message);
                 self.machine.push(&message);
-                messages += 1;
-                bytes += message.payload_bytes();
             }
-            lane.release(messages, bytes);
         }
     }
 
@@ -292,13 +301,8 @@ impl Desk {
         // The memory of both goes with what is lost.
         let mut lost = std::mem::take(&mut self.queue);
         lane.take(&mut lost);
-        let (mut messages, mut bytes) = (0, 0);
-        while let Some(message) = lost.pop() {
-            messages += 1;
-            bytes += message.payload_bytes();
-        }
-        lane.release(messages, bytes);
-        messages
+        let mut release = lane.release();
+        std::iter::from_fn(|| lost.pop()).inspect(|message| release.add(message)).count()
     }
 
     /// A tick went by: once nothing has come through the lane for a whole one, the memory of earlier

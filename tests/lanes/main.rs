@@ -1,25 +1,25 @@
-//! What a lane holds of the process's memory: a burst's worth during a burst, hardly anything after.
+//! What a lane takes of the process's memory: a burst's worth during a burst, hardly anything after.
 //!
 //! A binary of its own with one test, for its allocator counts the whole process.
 #![cfg(feature = "io")]
 
+#[allow(dead_code, reason = "shared by several tests")]
 #[path = "../hostile/client.rs"]
-#[allow(dead_code, reason = "made for another test")]
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../alloc/counting.rs"]
 mod counting;
+mod follower;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::thread::sleep;
 use std::time::Duration;
 
-use client::{Request, connect, read_head};
 use common::{Member, app, wait_until};
 use counting::{Counting, live_bytes};
+use follower::{Follower, entry, message, start_leader};
 use raftring::cores::SEGMENT_ITEMS;
-use raftring::raftpb::{Entry, Message};
+use raftring::raftpb::Message;
 use raftring::{Cores, CoresConfig};
 
 #[global_allocator]
@@ -31,75 +31,52 @@ const BURST: usize = 4096;
 /// What an idle lane may keep: a segment, and the list it is in.
 const IDLE_LANE_BYTES_MAX: usize = SEGMENT_ITEMS * size_of::<Message>() + 1024;
 
-/// What an idle transport allocates and frees now and then, and what its core's pool keeps: blocks of
-/// the burst's last writes.
-const BESIDE: usize = 64 << 10;
+/// What else may come and go meanwhile: a block of the core's pool, of the largest size.
+const BESIDE: usize = 256 << 10;
 
 /// A lane has been idle for a whole tick of 100 ms, and then some.
 const REST: Duration = Duration::from_millis(400);
 
-/// Dials the `msgapp` stream as member 2 and reads no more than the head of the answer.
-fn follow(leader: &Member) -> TcpStream {
-    let address = leader.transport().local_addr().expect("it listens");
-    let mut stream = connect(address);
-    let request = Request::stream("/raft/stream/msgapp/2");
-    stream.write_all(request.text().as_bytes()).expect("sent");
-    assert!(read_head(&mut stream).starts_with("HTTP/1.1 200"));
-    stream
-}
-
 /// Fills the socket and all that is encoded ahead, so that what comes then waits in the lane.
-fn block(leader: &Member) {
-    let data = vec![7; 64 << 10];
-    wait_until("the lane is not empty", || {
-        let entry = Entry { data: Some(data.clone().into()), ..Entry::default() };
-        leader.transport().send([Message { entries: vec![entry], ..app(1, 1) }]);
-        leader.transport().queued(2).0 > 0
+fn block(leader: &Member, follower: &Follower) {
+    let entry = entry(64 << 10);
+    wait_until("a message waits", || {
+        leader.transport().send([message(follower.id, &entry)]);
+        leader.transport().queued(follower.id).0 > 0
     });
 }
 
 /// Messages without entries: all the memory they need is the lane's.
-fn burst(leader: &Member) {
-    let bare = Message { entries: Vec::new(), ..app(1, 1) };
+fn burst(leader: &Member, follower: &Follower) {
+    let bare = Message { to: Some(follower.id), entries: Vec::new(), ..app(1, 1) };
     while leader.transport().send_ref([&bare; 64]).accepted > 0 {}
-    assert_eq!(leader.transport().queued(2).0, BURST);
+    assert_eq!(leader.transport().queued(follower.id).0, BURST);
 }
 
-fn drain(leader: &Member, stream: &mut TcpStream) {
-    stream.set_nonblocking(true).expect("a socket");
-    let mut bytes = vec![0; 1 << 20];
-    wait_until("everything is read", || {
-        while stream.read(&mut bytes).is_ok() {}
-        leader.transport().queued(2).0 == 0
-    });
+fn drain_and_rest(leader: &Member, follower: &mut Follower) {
+    follower.drain(leader);
+    sleep(REST);
 }
 
 #[test]
 fn a_lane_is_small_again_after_a_burst() {
     let cores = Cores::start(&CoresConfig::default()).expect("cores start");
-    let leader = Member::start(1, &cores, "127.0.0.1:0".parse().expect("an address"), |_| ());
-    leader.transport().add_peer(2, ["http://127.0.0.1:1"]).expect("a good peer");
-    let mut stream = follow(&leader);
-    // The first time everything beside the lane grows to its size, too.
+    let leader = start_leader(&cores);
+    let mut follower = Follower::of(&leader, 2);
+    // What is beside the lane grows to its size.
     for _ in 0..2 {
-        block(&leader);
-        drain(&leader, &mut stream);
-        std::thread::sleep(REST);
+        block(&leader, &follower);
+        drain_and_rest(&leader, &mut follower);
     }
     let idle = live_bytes();
-    block(&leader);
+    block(&leader, &follower);
     let blocked = live_bytes();
-    burst(&leader);
-    let full = live_bytes();
-    drain(&leader, &mut stream);
-    std::thread::sleep(REST);
-    let rested = live_bytes();
-    println!(
-        "a burst of {BURST} messages takes {} KiB of its lane; idle again the process holds {} B more than before",
-        (full - blocked) >> 10,
-        rested as isize - idle as isize
-    );
-    assert!(full - blocked >= BURST * size_of::<Message>() / 2, "the burst was in the lane");
-    assert!(rested <= idle + IDLE_LANE_BYTES_MAX + BESIDE, "{rested} bytes after the burst, {idle} before");
+    burst(&leader, &follower);
+    let of_burst = live_bytes() - blocked;
+    drain_and_rest(&leader, &mut follower);
+    let kept = live_bytes().saturating_sub(idle);
+    println!("a burst of {BURST} messages takes {of_burst} bytes; {kept} of them are kept afterwards");
+    assert!(of_burst >= (BURST - 64) * size_of::<Message>(), "the burst waited in the lane");
+    assert!(kept <= IDLE_LANE_BYTES_MAX + BESIDE, "{kept} bytes are kept after a burst");
     assert!(leader.transport().stop().wait(Duration::from_secs(10)));
 }
