@@ -4,10 +4,10 @@
 //! its [`Raft`]; the bytes between the members are those of etcd.
 //!
 //! ```text
-//!   R  send(batch): pick the stream, push into its bounded lane       cores::Lane
-//!   R  wake the core, once a batch and only if it sleeps              cores::Doorbell
-//!   C  take the lane, encode into blocks, close the chunk             proto::codec, proto::stream
-//!   C  one write in flight, the next chain fills meanwhile            (io)
+//!   R  send(batch): pick the stream; where its link is free, encode   proto::codec, proto::stream
+//!   R  into blocks, close the chunk and send at once                  cores::Claim
+//!   R  else push into its bounded lane, and wake the core if need be  cores::Lane, cores::Doorbell
+//!   C  take the lane, encode; one write in flight, the next fills     (io)
 //!   ================ TCP, HTTP/1.1: the reader has dialled, the writer was served ================
 //!   C' read into a block, undo the chunks in place                    proto::http
 //!   C' decode every whole frame, drop what cannot be                  proto::codec

@@ -113,6 +113,11 @@ fn absurd_cores_are_refused() {
     let mut config = CoresConfig::default();
     config.spin = Spin::Always(Duration::from_secs(1));
     assert_says(&cores_refused(&config), &["spin", "50 us"]);
+    for name in ["", "a name too long", "a\0b"] {
+        let mut config = CoresConfig::default();
+        config.name = name.to_owned();
+        assert_says(&cores_refused(&config), &["name", "1 to 11 bytes"]);
+    }
     for entries in [0, 255, 1 << 20] {
         let mut config = CoresConfig::default();
         config.ring_entries = entries;
@@ -121,6 +126,21 @@ fn absurd_cores_are_refused() {
     let mut config = CoresConfig::default();
     config.queued_bytes_max = 1 << 10;
     assert_says(&cores_refused(&config), &["queued_bytes_max", "1 MiB at least"]);
+}
+
+#[test]
+fn threads_are_called_as_they_are_told_and_run_where_they_are_told() {
+    let mut config = CoresConfig::first(1);
+    config.name = "ours".to_owned();
+    let cores = Cores::start(&config).expect("cores start");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let tell = move || async move {
+        let name = std::thread::current().name().map(str::to_owned);
+        let _ = sender.send((name, available_cpus()));
+    };
+    cores.spawn(0, tell).expect("core 0");
+    let (name, cpus) = receiver.recv_timeout(Duration::from_secs(5)).expect("it runs");
+    assert_eq!((name.as_deref(), cpus), (Some("ours-0"), config.cpus));
 }
 
 #[test]

@@ -136,23 +136,28 @@ impl Plan {
 
     /// The core of a member, 0 being the leader, by its number among [`Plan::cores`].
     ///
-    /// A lone follower is on another core than its leader, so that both are at work at once. Of
-    /// several each shares a core with the leader's end of its connections, so that no message wakes
-    /// another core.
+    /// Followers that are pushed to are on other cores than their leader, so that both are at work at
+    /// once. Of several circles each has both of its ends on one core, so that none wakes another
+    /// core; a lone one is that of two machines, so it goes from core to core.
     #[must_use]
     pub fn core_of(&self, member: usize) -> usize {
         let cores = self.cores.len();
         match member {
             0 => 0,
-            _ if self.followers == 1 => 1 % cores,
-            follower => (follower - 1) % cores,
+            _ if cores == 1 => 0,
+            follower if self.is_in_pairs() => (follower - 1) % cores,
+            follower => 1 + (follower - 1) % (cores - 1),
         }
     }
 
     /// The core of the leader's end of the connections to this follower.
     #[must_use]
     pub fn leaders_core(&self, follower: usize) -> usize {
-        if self.followers == 1 { 0 } else { self.core_of(follower) }
+        if self.is_in_pairs() { self.core_of(follower) } else { 0 }
+    }
+
+    fn is_in_pairs(&self) -> bool {
+        self.mode == Mode::Rtt && self.followers > 1
     }
 
     /// A short name for files, distinct for plans that measure different things.
@@ -227,15 +232,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_lone_follower_has_a_core_of_its_own_and_several_share_theirs_with_the_leader() {
-        let plan = |followers, cores| Plan { followers, cores, ..push() };
-        let cores = |plan: Plan| {
-            let of = |follower| (plan.leaders_core(follower), plan.core_of(follower));
-            (1..=plan.followers).map(of).collect::<Vec<_>>()
+    fn circles_stay_on_their_cores_and_a_push_uses_them_all() {
+        let cores = |mode, followers, cores| {
+            let plan = Plan { mode, followers, cores, ..push() };
+            (1..=followers).map(|f| (plan.leaders_core(f), plan.core_of(f))).collect::<Vec<_>>()
         };
-        assert_eq!(cores(plan(1, vec![0, 1])), [(0, 1)]);
-        assert_eq!(cores(plan(1, vec![1])), [(0, 0)]);
-        assert_eq!(cores(plan(3, vec![0, 1])), [(0, 0), (1, 1), (0, 0)]);
+        assert_eq!(cores(Mode::Rtt, 1, vec![4, 5]), [(0, 1)]);
+        assert_eq!(cores(Mode::Rtt, 1, vec![5]), [(0, 0)]);
+        assert_eq!(cores(Mode::Rtt, 3, vec![4, 5]), [(0, 0), (1, 1), (0, 0)]);
+        assert_eq!(cores(Mode::Push, 3, vec![4, 5, 6]), [(0, 1), (0, 2), (0, 1)]);
     }
 
     #[test]

@@ -161,6 +161,19 @@ impl Chain {
         self.segments.drain(..done);
     }
 
+    /// Forgets all bytes and keeps the last block, to be filled from its beginning.
+    pub fn clear(&mut self) {
+        self.blocks.clear();
+        self.segments.clear();
+        (self.at, self.len) = (0, 0);
+    }
+
+    /// True if it is filled from the beginning of a block of the size that `busy` asks for.
+    #[must_use]
+    pub fn begins_with(&self, busy: bool) -> bool {
+        self.filling.len() == if busy { NEXT_BLOCK_BYTES } else { FIRST_BLOCK_BYTES }
+    }
+
     /// All bytes in one piece, for tests and other cold paths.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
@@ -223,6 +236,23 @@ mod tests {
             assert_eq!(chain.len(), 9 - count);
             assert!(chain.slices().all(|s| !s.is_empty()));
         }
+    }
+
+    #[test]
+    fn a_chain_that_is_cleared_keeps_its_last_block_alone() {
+        let pool = Pool::new();
+        let mut chain = Chain::default();
+        put(&mut chain, &pool, &[1; 4000]);
+        assert!(chain.begins_with(false) && !chain.begins_with(true));
+        put(&mut chain, &pool, &[2; 200]);
+        chain.push_payload(Bytes::from_static(b"xyz"));
+        chain.clear();
+        assert!(chain.is_empty() && chain.slices().len() == 0);
+        assert_eq!(pool.stats().out, [0, 1, 0]);
+        assert!(chain.begins_with(true));
+        put(&mut chain, &pool, b"next");
+        assert_eq!(chain.to_vec(), b"next");
+        assert_eq!(pool.stats().out, [0, 1, 0]);
     }
 
     #[test]

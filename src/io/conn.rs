@@ -30,6 +30,8 @@ pub(super) struct Conn {
     /// How many came.
     read_bytes: usize,
     delay_acks_at: Instant,
+    /// Bytes of the last look that are still in the socket.
+    peeked: usize,
     run: Run,
     pub(super) remote: SocketAddr,
 }
@@ -67,11 +69,8 @@ impl Shut {
         }
     }
 
-    fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.fd.get() {
-            Some(fd) => sys::receive_now(fd, buffer),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+    fn fd(&self) -> io::Result<RawFd> {
+        self.fd.get().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// See [`sys::delay_acks`].
@@ -107,6 +106,7 @@ impl Conn {
             read_at: now,
             read_bytes: 0,
             delay_acks_at: now,
+            peeked: 0,
             run: Run { since: now, bytes: 0 },
             remote,
         })
@@ -139,13 +139,16 @@ impl Conn {
         range: Range<usize>,
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
+        if let Err(error) = self.discard_peeked(&mut block) {
+            return (Err(error), block);
+        }
         self.delay_acks();
         // One of several does not look again at once: the others go first. Nor does one that has had
         // its share: a socket that is never empty would keep the core from its turn for ever.
         let mut looks = if core.polls_one_socket() && !self.had_its_share() { LOOKS_A_ROUND_MAX } else { 0 };
         while let Some(round) = core.next_round(self.read_at) {
             for _ in 0..looks {
-                match self.shut.receive_now(&mut block[range.clone()]) {
+                match self.look(&mut block[range.clone()]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(),
                     result => return (self.note_read(result), block),
                 }
@@ -157,6 +160,29 @@ impl Conn {
         let (result, block) = self.read(block, range).await;
         self.run = Run { since: Instant::now(), bytes: 0 };
         (self.note_read(result), block)
+    }
+
+    /// Receives without waiting. A single message is only looked at: taking it from the socket frees
+    /// memory and may send an acknowledgement, which can wait until the answer is on its way.
+    fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.shut.fd()?;
+        if self.read_bytes >= SMALL_READ_BYTES {
+            return sys::receive_now(fd, buffer);
+        }
+        self.peeked = sys::peek_now(fd, buffer)?;
+        Ok(self.peeked)
+    }
+
+    /// Takes from the socket what the last look has seen, which is not copied again.
+    fn discard_peeked(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        while self.peeked > 0 {
+            let count = self.peeked.min(scratch.len());
+            match sys::discard(self.shut.fd()?, &mut scratch[..count])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.peeked -= count,
+            }
+        }
+        Ok(())
     }
 
     fn had_its_share(&self) -> bool {

@@ -26,6 +26,9 @@ const RING_ENTRIES: u32 = 1024;
 /// Longer than a wake-up takes: two cores that talk to each other then find out that both should spin.
 const SPIN_DEFAULT: Duration = Duration::from_micros(50);
 
+/// Linux keeps fifteen bytes of a thread's name, of which a dash and the number take four.
+const NAME_BYTES_MAX: usize = 11;
+
 /// A core may not spin for longer: it would look like a hang.
 const SPIN_MAX: Duration = Duration::from_millis(100);
 
@@ -42,6 +45,8 @@ const QUEUED_BYTES_MAX_MIN: usize = 1 << 20;
 pub struct CoresConfig {
     /// One core a CPU, pinned to it, in this order.
     pub cpus: Vec<usize>,
+    /// Threads are called this and a number, such as `raftring-0`; at most eleven bytes.
+    pub name: String,
     /// Whether and how long a core polls after its last work before it sleeps. A spinning core uses
     /// its CPU whole, so by default it does only where work comes again within 50 us as a rule.
     pub spin: Spin,
@@ -59,6 +64,7 @@ impl Default for CoresConfig {
     fn default() -> Self {
         Self {
             cpus: available_cpus(),
+            name: "raftring".to_owned(),
             spin: Spin::Adaptive(SPIN_DEFAULT),
             ring_entries: RING_ENTRIES,
             queued_bytes_max: QUEUED_BYTES_MAX,
@@ -73,6 +79,13 @@ impl CoresConfig {
         Self { cpus: cpus.into(), ..Self::default() }
     }
 
+    /// So many cores, on the first of the CPUs that this process may use; on all of them if there are
+    /// fewer.
+    #[must_use]
+    pub fn first(count: usize) -> Self {
+        Self::on(available_cpus().into_iter().take(count).collect::<Vec<_>>())
+    }
+
     fn validate(&self) -> Result<(), StartError> {
         let wrong = |setting, advice: String| Err(ConfigError { setting, advice }.into());
         if self.cpus.is_empty() {
@@ -85,6 +98,9 @@ impl CoresConfig {
         let available = available_cpus();
         if let Some(&cpu) = self.cpus.iter().find(|cpu| !available.contains(cpu)) {
             return Err(PinError { cpu, available }.into());
+        }
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || self.name.contains('\0') {
+            return wrong("name", format!("{:?} names no thread: give 1 to 11 bytes", self.name));
         }
         if self.spin.limit() > SPIN_MAX {
             return wrong("spin", format!("{:?} is over {SPIN_MAX:?}: 50 us is plenty", self.spin.limit()));
@@ -251,7 +267,7 @@ fn start_one(
     let of_thread = Arc::clone(&shared);
     let (spin, entries) = (config.spin, config.ring_entries);
     let thread = std::thread::Builder::new()
-        .name(format!("raftring-{index}"))
+        .name(format!("{}-{index}", config.name))
         .spawn(move || run_one(of_thread, cpu, spin, entries, &ready))
         .map_err(StartError::System)?;
     match started.recv() {

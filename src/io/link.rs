@@ -259,7 +259,7 @@ impl Desk {
         match sys::send_now(socket, &chain) {
             Ok(count) if count == chain.len() => {
                 self.direct_writes += 1;
-                self.machine.handle_written();
+                self.machine.handle_sent(chain);
                 // What had no room to be encoded goes on from there: nobody else looks after it.
                 return self.is_drained(lane);
             }

@@ -58,6 +58,22 @@ pub(super) fn receive_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
+/// As [`receive_now`], but the bytes stay in the socket until [`discard`].
+pub(super) fn peek_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: as above.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let (count, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT | RecvFlags::PEEK)?;
+    Ok(count)
+}
+
+/// Takes as many bytes as `peeked` is long from the front of the socket, where they are.
+pub(super) fn discard(fd: RawFd, peeked: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: as above.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let (count, _) = rustix::net::recv(fd, peeked, RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
+    Ok(count)
+}
+
 /// Tries a ring with one operation that goes all the way: one that is built may still be refused
 /// when it is entered (seccomp), and monoio would wait for ever.
 pub(super) fn probe_ring() -> io::Result<()> {

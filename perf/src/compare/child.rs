@@ -28,10 +28,9 @@ impl Program {
         if json.exists() {
             fs::remove_file(&json).with_context(|| format!("cannot replace {}", json.display()))?;
         }
-        let cores = cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let output = Command::new(&self.path)
             .args(&case.flags)
-            .args(["--cores", &cores])
+            .args(case.cores(cores))
             .arg("--json")
             .arg(&json)
             .arg("--hgrm")

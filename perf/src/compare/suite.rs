@@ -17,6 +17,16 @@ impl Case {
         Self { name: load.to_owned(), flags }
     }
 
+    /// The flags that say where it runs: none if it says so itself.
+    #[must_use]
+    pub fn cores(&self, cores: &[usize]) -> Vec<String> {
+        if self.flags.iter().any(|flag| flag == "--cores") {
+            return Vec::new();
+        }
+        let cores = cores.iter().map(ToString::to_string).collect::<Vec<_>>();
+        vec!["--cores".to_owned(), cores.join(",")]
+    }
+
     /// Its name, fit for a file.
     #[must_use]
     pub fn file_name(&self) -> String {
@@ -24,28 +34,31 @@ impl Case {
     }
 }
 
-/// The most telling few: `quick` must end within three minutes with a rival.
-const QUICK: [&str; 5] = [
-    "push --entry-size 64",
-    "push --entry-size 4096",
+/// The most telling few: `quick` must end within three minutes with a rival. Saturated cores have no
+/// time to spin, and `--spin 0` makes sure; where nothing is said the default is measured.
+const QUICK: [&str; 6] = [
+    "push --entry-size 64 --spin 0",
+    "push --entry-size 4096 --spin 0",
+    "push --entry-size 64 --followers 16 --spin 0",
+    "rtt --entry-size 64",
     "rtt --entry-size 64 --spin 50us",
-    "rtt --entry-size 64 --spin 0",
-    "push --entry-size 64 --followers 16",
+    "rtt --entry-size 64 --spin 50us --cores LAST",
 ];
 
 /// What the saturated loads hide: bursts, single messages, many followers, a host on a thread.
-const MORE: [&str; 11] = [
-    "push --entry-size 64 --host thread",
-    "push --entry-size 128 --entries-per-message 64",
-    "push --entry-size 65536 --window 128",
-    "push --entry-size 4096 --followers 16 --window 256",
-    "push --entry-size 64 --followers 128",
-    "push --entry-size 64 --rate 200000 --burst 64 --host thread",
-    "push --entry-size 64 --rate 200000 --burst 1024 --host thread",
-    "push --entry-size 64 --rate 1000 --burst 1 --host thread",
-    "push --entry-size 64 --rate 1000 --burst 1 --followers 16 --host thread",
+const MORE: [&str; 12] = [
+    "rtt --entry-size 64 --spin 0",
+    "rtt --entry-size 64 --spin 0 --followers 128",
     "rtt --entry-size 64 --host thread",
-    "rtt --entry-size 64 --followers 128",
+    "push --entry-size 64 --spin 0 --host thread",
+    "push --entry-size 64 --spin 0 --host thread --rate 200000 --burst 64",
+    "push --entry-size 64 --spin 0 --host thread --rate 200000 --burst 1024",
+    "push --entry-size 64 --host thread --rate 1000 --burst 1",
+    "push --entry-size 64 --host thread --rate 1000 --burst 1 --followers 16",
+    "push --entry-size 128 --spin 0 --entries-per-message 64 --followers 16",
+    "push --entry-size 65536 --spin 0 --window 128",
+    "push --entry-size 4096 --spin 0 --followers 16 --window 256",
+    "push --entry-size 64 --spin 0 --followers 128",
 ];
 
 /// The loads that the players run.
@@ -56,7 +69,8 @@ pub fn cases(args: &CompareArgs) -> Vec<Case> {
     }
     let time = time(args.suite);
     let more: &[&str] = if args.suite == Suite::Full { &MORE } else { &[] };
-    QUICK.iter().chain(more).map(|load| Case::new(load, time)).collect()
+    let last = args.cores.last().copied().unwrap_or_default().to_string();
+    QUICK.iter().chain(more).map(|load| Case::new(&load.replace("LAST", &last), time)).collect()
 }
 
 /// The floors that belong to them.
@@ -86,8 +100,10 @@ mod tests {
         let Command::Compare(args) = Cli::parse_from(line).command else { panic!("it is a comparison") };
         let mut names = Vec::new();
         for case in cases(&args).into_iter().chain(floors(&args)) {
+            let cores = case.cores(&args.cores);
             let flags = ["raftring-perf"].into_iter().chain(case.flags.iter().map(String::as_str));
-            let command = Cli::try_parse_from(flags.chain(["--cores", "0"])).expect("valid").command;
+            let flags = flags.chain(cores.iter().map(String::as_str));
+            let command = Cli::try_parse_from(flags).expect("valid").command;
             if let Command::Push(push) = command {
                 push.plan().expect("a plan that can be measured");
             }

@@ -58,6 +58,22 @@ impl Outbox {
         std::mem::take(&mut self.chain)
     }
 
+    /// A chain that was written gives its last block to the next one, if that would take one of this
+    /// size: a link of single messages then asks the pool for nothing.
+    pub(super) fn reuse(&mut self, mut written: Chain) {
+        if self.chain.is_empty() && written.begins_with(self.busy) {
+            written.clear();
+            self.chain = written;
+        }
+    }
+
+    /// Nothing was sent for a while: the block goes home.
+    pub(super) fn rest(&mut self) {
+        if self.chain.is_empty() {
+            self.chain = Chain::default();
+        }
+    }
+
     /// Ends the body for good: nothing may follow.
     pub(super) fn end_body(&mut self) {
         self.end_chunk();
@@ -216,6 +232,29 @@ mod tests {
         }
         assert_eq!(pool.stats().out_bytes(), 0);
         const { assert!(BUSY_FLUSH_BYTES < BLOCK_BYTES[0]) };
+    }
+
+    #[test]
+    fn a_link_of_single_messages_keeps_its_block_until_it_rests() {
+        let (mut outbox, pool) = chunked();
+        for _ in 0..3 {
+            outbox.put_slice(b"x");
+            let chain = outbox.flush();
+            assert_eq!(chain.to_vec(), b"00000001\r\nx\r\n");
+            outbox.reuse(chain);
+            assert_eq!(pool.stats().out, [1, 0, 0]);
+        }
+        outbox.rest();
+        assert_eq!(pool.stats().out_bytes(), 0);
+        // A busy link goes on with a large block, and what is gathered already is not lost.
+        outbox.put_slice(&payload(BUSY_FLUSH_BYTES));
+        let small = outbox.flush();
+        outbox.reuse(small);
+        assert_eq!(pool.stats().out_bytes(), 0);
+        outbox.put_slice(b"y");
+        outbox.rest();
+        outbox.reuse(Chain::default());
+        assert_eq!(outbox.flush().to_vec(), b"00000001\r\ny\r\n");
     }
 
     #[test]

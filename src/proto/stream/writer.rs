@@ -241,6 +241,15 @@ impl StreamWriter {
         }
     }
 
+    /// As [`StreamWriter::handle_written`], for a caller who has the chain still: its memory serves the
+    /// next one.
+    pub fn handle_sent(&mut self, chain: Chain) {
+        if let Some(connection) = &mut self.connection {
+            connection.in_flight = None;
+            connection.outbox.reuse(chain);
+        }
+    }
+
     /// True when the body was ended and all of it is written: the connection can be closed.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -263,6 +272,9 @@ impl StreamWriter {
             // A late tick is followed by a whole interval, as Go's ticker drops what was missed.
             self.heartbeat_at = now + self.config.heartbeat_interval;
             self.push_heartbeat();
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.outbox.rest();
         }
         match self.connection.as_ref().and_then(|c| c.in_flight.as_ref()) {
             Some(in_flight) if now >= in_flight.stalled_at => Err(Stalled),
