@@ -161,8 +161,8 @@ impl<T> Drop for Release<'_, T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::backlog::SHARED_BYTES_MIN;
     use super::*;
+    use crate::cores::SHARED_BYTES_MIN;
 
     const LIMITS: LaneLimits = LaneLimits { messages_max: 3, bytes_max: 100 };
 
