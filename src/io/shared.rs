@@ -12,7 +12,7 @@ use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
 use crate::config::Config;
-use crate::cores::{LaneLimits, Refused};
+use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
@@ -66,9 +66,10 @@ pub(crate) struct PeerShared {
 }
 
 /// Reasons for which a sender drops, by the number under which it counts them.
-const DROPPED: [DropReason; 5] = [
+const DROPPED: [DropReason; 6] = [
     DropReason::LaneFull(Refused::Messages),
     DropReason::LaneFull(Refused::Bytes),
+    DropReason::LaneFull(Refused::Process),
     DropReason::NoStream,
     DropReason::Paused,
     DropReason::TooLarge,
@@ -119,7 +120,8 @@ impl PeerShared {
                 heartbeat_interval: config.heartbeat_interval,
                 stall_timeout: config.write_timeout,
             };
-            Link::new(writer, limits, core.pool.clone(), now)
+            let lane = Lane::new(limits, Arc::clone(&core.backlog));
+            Link::new(writer, lane, core.pool.clone(), now)
         };
         Self {
             id,

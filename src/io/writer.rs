@@ -267,6 +267,7 @@ impl Peer {
         // A sender who has the desk moves the link: the next tick is early enough.
         let Some(mut desk) = link.desk() else { return };
         let result = desk.machine.handle_timeout(now);
+        desk.tick(&link.lane);
         drop(desk);
         self.look_after(lane);
         if result.is_err() {

@@ -32,9 +32,10 @@ pub struct Sent {
 /// Why one message was not accepted, by the number under which its peer counts it.
 const LANE_MESSAGES: usize = 0;
 const LANE_BYTES: usize = 1;
-const NO_STREAM: usize = 2;
-const PAUSED: usize = 3;
-const TOO_LARGE: usize = 4;
+const LANE_PROCESS: usize = 2;
+const NO_STREAM: usize = 3;
+const PAUSED: usize = 4;
+const TOO_LARGE: usize = 5;
 
 /// What an entry takes in a frame beside its data, at most: two lengths, a key, three scalars.
 const ENTRY_OVERHEAD_MAX: usize = 64;
@@ -122,6 +123,7 @@ impl<'a> Sender<'a> {
                 visit.put(parcel).map_err(|refused| match refused {
                     Refused::Messages => LANE_MESSAGES,
                     Refused::Bytes => LANE_BYTES,
+                    Refused::Process => LANE_PROCESS,
                 })
             });
             match put {
