@@ -1,8 +1,10 @@
 use std::io::Read;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::cores::{Backlog, LaneLimits};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, StreamKind};
 use crate::proto::stream::ENCODED_BYTES_MAX;
@@ -20,7 +22,8 @@ fn connected() -> (Link, TcpStream) {
         heartbeat_interval: Duration::from_secs(1),
         stall_timeout: Duration::from_secs(1),
     };
-    let link = Link::new(config, LIMITS, Pool::new(), Instant::now());
+    let lane = Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX)));
+    let link = Link::new(config, lane, Pool::new(), Instant::now());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     link.clear_desk().attach(BodyFraming::UntilClose, near);
