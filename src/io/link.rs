@@ -315,3 +315,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
