@@ -3,9 +3,10 @@
 //! A leader queues one entry for each of its followers, and all of them hold the same memory. So a
 //! payload is counted when it comes into the first lane, and no more when it has left the last.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
+
+use rustc_hash::FxHashMap;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -35,8 +36,9 @@ const TABLE_PAYLOADS_KEPT: usize = 64;
 /// Where a payload lies, and how long it is: what differs in either is counted apart.
 type Place = (usize, usize);
 
-/// In how many lanes (or how often in one) each payload waits.
-type Table = HashMap<Place, usize>;
+/// In how many lanes (or how often in one) each payload waits. Places are no one's choice, and need no
+/// defence against collisions.
+type Table = FxHashMap<Place, usize>;
 
 /// The payload bytes that wait in any number of lanes, bounded together.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Backlog {
     /// Nothing waits, and at most `bytes_max` bytes ever will, beside one item in each lane.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        let tables = std::array::from_fn(|_| Mutex::new(Table::new()));
+        let tables = std::array::from_fn(|_| Mutex::new(Table::default()));
         Self { bytes_max, bytes: AtomicUsize::new(0), tables }
     }
 
