@@ -374,3 +374,6 @@ fn listen(listen: Listen) -> Result<Option<TcpListener>, StartError> {
     };
     bind().map(Some).map_err(|error| StartError::Bind { address, error })
 }
+
+#[cfg(test)]
+mod tests;
