@@ -138,8 +138,8 @@ impl Link {
         self.desk.claim_or_ask()
     }
 
-    /// For the core's rare errands: the desk, at once or when a sender has left it, who stays for one
-    /// run of messages at most.
+    /// For rare errands: the desk, at once or when a sender has left it, who stays for one run of
+    /// messages at most. Who is not the core lets go of it by [`Claimed::leave`].
     pub(super) fn clear_desk(&self) -> Claimed<'_, Desk> {
         self.desk.claim()
     }
