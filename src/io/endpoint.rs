@@ -154,7 +154,9 @@ impl Endpoint {
     /// Starts a peer on its core, and the transport's endpoint there if it is the first.
     pub(crate) fn add_peer(core: &Rc<Core>, transport: &Arc<TransportShared>, peer: Arc<PeerShared>) {
         let gone = transport.stopped.load(Ordering::SeqCst) || peer.stopped.load(Ordering::Acquire);
-        match Self::on_or_start(core, transport).filter(|endpoint| !gone && !endpoint.stopping.get()) {
+        // One that is started for a transport that was stopped would have nobody to stop it.
+        let endpoint = if gone { None } else { Self::on_or_start(core, transport) };
+        match endpoint.filter(|endpoint| !endpoint.stopping.get()) {
             Some(endpoint) => {
                 let (id, urls) = (peer.id, peer.urls());
                 let peer = Peer::start(&endpoint, peer, urls);
