@@ -180,7 +180,9 @@ impl Transport {
         urls: impl IntoIterator<Item = S>,
     ) -> Result<(), PeerError> {
         let urls = parse_urls(urls)?;
-        let Some(peer) = self.shared.peer(id.into()) else { return Ok(()) };
+        // Held until the letter is posted, as in `add_peer`; and who moves it meanwhile would not know.
+        let peers = self.peers();
+        let Some(peer) = peers.get(&id.into()) else { return Ok(()) };
         peer.set_urls(urls.clone());
         let (transport, id) = (Arc::clone(&self.shared), peer.id);
         peer.core.run(move |core| {
@@ -228,16 +230,12 @@ impl Transport {
 
     /// As [`Transport::pause`], for one peer: rafthttp's `CutPeer`.
     pub fn cut_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.shared.peer(id.into()) {
-            peer.paused.store(true, Ordering::Relaxed);
-        }
+        self.set_peer_paused(id.into(), true);
     }
 
     /// Undoes [`Transport::cut_peer`].
     pub fn mend_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.shared.peer(id.into()) {
-            peer.paused.store(false, Ordering::Relaxed);
-        }
+        self.set_peer_paused(id.into(), false);
     }
 
     /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer
@@ -279,6 +277,13 @@ impl Transport {
 
     fn set_paused(&self, paused: bool) {
         for peer in self.peers().values() {
+            peer.paused.store(paused, Ordering::Relaxed);
+        }
+    }
+
+    fn set_peer_paused(&self, id: MemberId, paused: bool) {
+        // Under the lock: who moves it takes this along.
+        if let Some(peer) = self.peers().get(&id) {
             peer.paused.store(paused, Ordering::Relaxed);
         }
     }
