@@ -173,20 +173,35 @@ impl Endpoint {
     }
 
     /// Ends a peer here; when nothing of it is left it starts on the core of `moved`.
-    pub(crate) fn move_peer(&self, moved: Arc<PeerShared>, ending: Ending) {
-        let peer = self.peers.borrow_mut().remove(&moved.id);
-        let transport = Arc::clone(&self.shared);
-        let start = move || {
+    pub(crate) fn move_peer(
+        core: &Rc<Core>,
+        transport: &Arc<TransportShared>,
+        moved: Arc<PeerShared>,
+        ending: Ending,
+    ) {
+        let endpoint = Self::on(core, transport);
+        let peer = endpoint.as_ref().and_then(|endpoint| endpoint.peers.borrow_mut().remove(&moved.id));
+        let transport = Arc::clone(transport);
+        let start = move |lost: bool| {
             let core = Arc::clone(&moved.core);
-            core.run(move |core| Self::add_peer(core, &transport, moved));
+            core.run(move |core| {
+                let id = moved.id;
+                if lost && !moved.stopped.load(Ordering::Acquire) {
+                    core.guard(|| transport.raft.report_unreachable(id));
+                }
+                Self::add_peer(core, &transport, moved);
+            });
         };
-        match peer {
-            Some(peer) => {
-                peer.tasks.at_last(start);
-                self.let_go(&peer, ending);
+        match endpoint.zip(peer) {
+            Some((endpoint, peer)) => {
+                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.lost());
+                // A peer that is stopped tells raft nothing, but this one lives on.
+                peer.tasks.at_last(move || start(old.lost() > lost));
+                endpoint.let_go(&peer, ending);
             }
+            // It moves on before it has come here, if there is anything of its transport here at all.
             None => {
-                start();
+                start(false);
                 ending.complete();
             }
         }

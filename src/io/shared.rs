@@ -183,6 +183,12 @@ impl PeerShared {
         self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
     }
 
+    /// How many messages were lost and told, but for those that the host itself held back.
+    pub(super) fn lost(&self) -> u64 {
+        let all: u64 = self.told.iter().map(|told| told.load(Ordering::Relaxed)).sum();
+        all - self.told[DropReason::Paused.index()].load(Ordering::Relaxed)
+    }
+
     /// What the peer holds and did; waits for a sender at work, so only for the core.
     pub(crate) fn stats(&self) -> PeerStats {
         let mut dropped = [0; DropReason::ALL.len()];

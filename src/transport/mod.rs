@@ -160,7 +160,8 @@ impl Transport {
         let moved = Arc::new(moved);
         let old = std::mem::replace(peer, Arc::clone(&moved));
         old.stopped.store(true, Ordering::Release);
-        self.end_on_core(&old.core, &ending, move |endpoint, ending| endpoint.move_peer(moved, ending));
+        let (transport, posted) = (Arc::clone(&self.shared), Posted::new(&ending));
+        old.core.run(move |core| Endpoint::move_peer(core, &transport, moved, posted.open()));
         Ok(ending)
     }
 
@@ -307,7 +308,7 @@ impl Transport {
         ending
     }
 
-    /// As [`Transport::end_on_core`]; without an endpoint there is nothing left that could end.
+    /// Ends something on one core; without an endpoint there is nothing left that could end.
     fn end_on_core(
         &self,
         core: &Arc<CoreShared>,
