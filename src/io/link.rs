@@ -188,7 +188,9 @@ impl Visit<'_> {
             return Ok(());
         }
         self.is_first = false;
-        self.link.lane.lock().push(parcel.into_message()).map_err(|(_, refused)| refused)
+        let pushed = self.link.lane.lock().push(parcel.into_message());
+        // What was refused is dropped without the lock: it holds what is the host's, who may send.
+        pushed.map_err(|(_, refused)| refused)
     }
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
