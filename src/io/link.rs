@@ -272,6 +272,8 @@ impl Desk {
                 return false;
             }
         }
+        // From now on the kernel has to move, however long ago the batch began that is being sent.
+        self.machine.handle_progress(Instant::now());
         self.unsent = Some(Ok(chain));
         false
     }
