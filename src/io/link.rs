@@ -138,8 +138,8 @@ impl Link {
         self.desk.claim_or_ask()
     }
 
-    /// For the core's rare errands: the desk, at once or when a sender has left it, who stays for one
-    /// run of messages at most.
+    /// For rare errands: the desk, at once or when a sender has left it, who stays for one run of
+    /// messages at most. Who is not the core lets go of it by [`Claimed::leave`].
     pub(super) fn clear_desk(&self) -> Claimed<'_, Desk> {
         self.desk.claim()
     }
@@ -188,7 +188,9 @@ impl Visit<'_> {
             return Ok(());
         }
         self.is_first = false;
-        self.link.lane.lock().push(parcel.into_message()).map_err(|(_, refused)| refused)
+        let pushed = self.link.lane.lock().push(parcel.into_message());
+        // What was refused is dropped without the lock: it holds what is the host's, who may send.
+        pushed.map_err(|(_, refused)| refused)
     }
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
@@ -270,6 +272,8 @@ impl Desk {
                 return false;
             }
         }
+        // From now on the kernel has to move, however long ago the batch began that is being sent.
+        self.machine.handle_progress(Instant::now());
         self.unsent = Some(Ok(chain));
         false
     }

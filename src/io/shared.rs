@@ -89,8 +89,8 @@ impl TransportShared {
 
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
-        let drain = |link: &Link| (link.clear_desk().drain(&link.lane), DropReason::Stopped);
-        let in_lanes = peer.links.iter().map(drain);
+        let drain = |lane| (peer.drain(lane), DropReason::Stopped);
+        let in_lanes = (0..peer.links.len()).map(drain);
         for (messages, reason) in peer.take_dropped().chain(in_lanes) {
             if messages > 0 {
                 peer.note_told(reason, messages);
@@ -156,6 +156,18 @@ impl PeerShared {
         self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
     }
 
+    /// Empties a lane, on any thread; how many messages it held.
+    fn drain(&self, lane: usize) -> usize {
+        let link = &self.links[lane];
+        let mut desk = link.clear_desk();
+        let lost = desk.drain(&link.lane);
+        if desk.leave() {
+            self.post_dirty(lane);
+            self.core.doorbell.ring();
+        }
+        lost
+    }
+
     /// Counts messages that a sender dropped; true if the core must be told, which then tells the
     /// host once for all of them.
     pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
@@ -169,6 +181,12 @@ impl PeerShared {
 
     pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
         self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// How many messages were lost and told, but for those that the host itself held back.
+    pub(super) fn lost(&self) -> u64 {
+        let all: u64 = self.told.iter().map(|told| told.load(Ordering::Relaxed)).sum();
+        all - self.told[DropReason::Paused.index()].load(Ordering::Relaxed)
     }
 
     /// What the peer holds and did; waits for a sender at work, so only for the core.

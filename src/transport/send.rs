@@ -72,6 +72,8 @@ struct Sender<'a> {
     here: Option<Rc<Core>>,
     moment: Moment,
     sent: Sent,
+    /// Links at which runs of this batch wait for the last one of their peer.
+    waiting: [bool; 2],
     /// Cores that got letters: each is rung once a batch.
     ring: SmallVec<[Arc<CoreShared>; 2]>,
 }
@@ -83,7 +85,7 @@ impl<'a> Sender<'a> {
             Some(core) => core.moment(),
             None => Moment { now: Instant::now(), step: None },
         };
-        Self { transport, here, moment, sent: Sent::default(), ring: SmallVec::new() }
+        Self { transport, here, moment, sent: Sent::default(), waiting: [false; 2], ring: SmallVec::new() }
     }
 
     fn send<P: Parcel>(mut self, batch: impl Iterator<Item = P>) -> Sent {
@@ -101,9 +103,6 @@ impl<'a> Sender<'a> {
             run.push(parcel);
         }
         self.hand_over(to, &mut run, true);
-        for core in self.ring {
-            core.doorbell.ring();
-        }
         self.sent
     }
 
@@ -131,9 +130,16 @@ impl<'a> Sender<'a> {
                 Err(reason) => self.dropped(&peer, reason, snapshot),
             }
         }
-        for (lane, visit) in visits.into_iter().enumerate() {
-            if visit.is_some_and(|visit| visit.end(self.moment, last)) {
-                self.leave_to_core(&peer, lane);
+        for (lane, mut visit) in visits.into_iter().enumerate() {
+            if last && std::mem::take(&mut self.waiting[lane]) {
+                // An earlier run has something here that waits, also if this one has not.
+                visit.get_or_insert_with(|| peer.links[lane].visit());
+            }
+            if let Some(visit) = visit {
+                self.waiting[lane] = !last;
+                if visit.end(self.moment, last) {
+                    self.leave_to_core(&peer, lane);
+                }
             }
         }
         // Stopped while this call was under way: its core may have looked for the last time.
@@ -177,6 +183,15 @@ impl<'a> Sender<'a> {
         if snapshot {
             let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
             peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
+        }
+    }
+}
+
+impl Drop for Sender<'_> {
+    /// Also if the host's iterator panics.
+    fn drop(&mut self) {
+        for core in &self.ring {
+            core.doorbell.ring();
         }
     }
 }
