@@ -22,7 +22,7 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// The lane was full.
+    /// The lane was full, or all lanes of the process together.
     LaneFull(Refused),
     /// No stream was up, and the pipeline takes it from there.
     NoStream,
@@ -40,9 +40,10 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
+        Self::LaneFull(Refused::Process),
         Self::NoStream,
         Self::StreamLost,
         Self::Paused,
@@ -56,12 +57,13 @@ impl DropReason {
         match self {
             Self::LaneFull(Refused::Messages) => 0,
             Self::LaneFull(Refused::Bytes) => 1,
-            Self::NoStream => 2,
-            Self::StreamLost => 3,
-            Self::Paused => 4,
-            Self::TooLarge => 5,
-            Self::UnknownPeer => 6,
-            Self::Stopped => 7,
+            Self::LaneFull(Refused::Process) => 2,
+            Self::NoStream => 3,
+            Self::StreamLost => 4,
+            Self::Paused => 5,
+            Self::TooLarge => 6,
+            Self::UnknownPeer => 7,
+            Self::Stopped => 8,
         }
     }
 }

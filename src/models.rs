@@ -13,13 +13,13 @@
 //! | swap in `Asleep::take` | one sleeper is woken twice |
 //! | release of `Flag::raise`, acquire of `Flag::lower` | the task reads what is still being written |
 //! | fence in `Claim::claim_or_ask`, the guest's word to the owner | the owner waits for ever for a guest that has left |
-//! | read-modify-write in `Lane::release` | a lane is full, or has room, for ever |
+//! | read-modify-write in `Release::drop` | a lane is full, or has room, for ever |
+//! | read-modify-write in `Backlog::reserve` and `Backlog::give_back` | a process is over its bound; it is full, or has room, for ever |
 //! | read-modify-write in `Home::give_back` | a pool counts wrong |
 //!
 //! loom has no sequentially consistent loads and stores (it takes them for weaker ones) and fences
 //! that order a little more than the language's do; it takes locks as they are.
 
-use std::collections::VecDeque;
 use std::panic::catch_unwind;
 // Not loom's, which must not be dropped while a model that sleeps for ever is unwound.
 use std::sync::Arc;
@@ -27,7 +27,9 @@ use std::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use crate::buf::Pool;
-use crate::cores::{Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox};
+use crate::cores::{
+    Backlog, Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, SHARED_BYTES_MIN, Segments,
+};
 use crate::sync::atomic::Weakness::{NoAcquire, NoFence, NoRelease, Torn};
 use crate::sync::atomic::{AtomicBool, Ordering, Weakness, weakened};
 
@@ -256,24 +258,33 @@ fn a_letter_to_a_core_that_ends_is_dropped() {
 
 const LIMITS: LaneLimits = LaneLimits { messages_max: 2, bytes_max: 20 };
 
-/// Everything of a lane, as `Peer::fill` of `io` takes it.
-fn fill(lane: &Lane<usize>, fault: Fault) -> usize {
+/// A message of ten bytes.
+const MESSAGE: &[u8] = &[0; 10];
+
+fn lane() -> Arc<Lane<&'static [u8]>> {
+    Arc::new(Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX))))
+}
+
+/// Everything of a lane, as `Desk::fill` of `io` takes it.
+fn fill(lane: &Lane<&'static [u8]>, fault: Fault) -> usize {
     if lane.depth().0 == 0 {
         return 0;
     }
-    let mut taken = VecDeque::new();
+    let mut taken = Segments::new();
     lane.take(&mut taken);
-    fault.in_sleeper(|| lane.release(taken.len(), 10 * taken.len()));
-    taken.len()
+    let mut release = lane.release();
+    let count = std::iter::from_fn(|| taken.pop()).inspect(|message| release.add(message)).count();
+    fault.in_sleeper(|| drop(release));
+    count
 }
 
 fn two_hosts_send(fault: Fault) {
-    let (shared, lane) = (Shared::new(), Arc::new(Lane::new(LIMITS)));
-    let hosts = [1, 2].map(|message| {
+    let (shared, lane) = (Shared::new(), lane());
+    let hosts = [1, 2].map(|_| {
         let (shared, lane) = (Arc::clone(&shared), Arc::clone(&lane));
         thread::spawn(move || {
             let early = fault == Fault::WrongOrder && lane.lock().announce();
-            lane.lock().push(message, 10).expect("room");
+            lane.lock().push(MESSAGE).expect("room");
             // In a visit of its own, as at the end of `Transport::send`.
             if early || (fault != Fault::WrongOrder && lane.lock().announce()) {
                 shared.post(0, Fault::None);
@@ -300,14 +311,14 @@ fn a_message_that_is_announced_before_it_is_there_stays_behind() {
 }
 
 fn a_host_fills_what_the_core_empties(fault: Fault) {
-    let lane = Arc::new(Lane::new(LIMITS));
-    lane.lock().push(1, 10).expect("room");
+    let lane = lane();
+    lane.lock().push(MESSAGE).expect("room");
     let host = {
         let lane = Arc::clone(&lane);
         thread::spawn(move || {
-            lane.lock().push(2, 10).expect("room");
+            lane.lock().push(MESSAGE).expect("room");
             // May be refused, for the host may see the lane fuller than it is.
-            let _ = lane.lock().push(3, 10);
+            let _ = lane.lock().push(MESSAGE);
         })
     };
     for _ in 0..2 {
@@ -381,6 +392,79 @@ fn a_task_sleeps_for_ever_without_a_fence_or_without_the_second_look() {
 fn a_task_reads_what_was_before_without_release_or_acquire() {
     fails(a_flag_is_raised, Fault::InNews(NoRelease), OUT_OF_DATE);
     fails(a_flag_is_raised, Fault::InSleeper(NoAcquire), OUT_OF_DATE);
+}
+
+// ---- backlog -----------------------------------------------------------------------------------
+
+const OVER_ITS_BOUND: &str = "no more waits than may";
+
+/// As large as a payload that is shared, and at another place.
+static PAYLOADS: [[u8; SHARED_BYTES_MIN]; 2] = [[1; SHARED_BYTES_MIN], [2; SHARED_BYTES_MIN]];
+
+/// Each of two lanes has a message; true for those that found room for it at first.
+fn two_lanes_wait(bytes_max: usize, messages: [&'static [u8]; 2], fault: Fault) -> [bool; 2] {
+    let backlog = Arc::new(Backlog::new(bytes_max));
+    let waiting = messages.map(|message| {
+        let backlog = Arc::clone(&backlog);
+        thread::spawn(move || {
+            let fits = fault.in_news(|| backlog.enter(&message, false));
+            assert!(backlog.bytes() <= bytes_max, "{OVER_ITS_BOUND}");
+            // An empty lane admits any message.
+            if fits || backlog.enter(&message, true) {
+                fault.in_sleeper(|| backlog.give_back(backlog.leave(&message)));
+            }
+            fits
+        })
+    });
+    let fits = waiting.map(|thread| thread.join().expect("no panic"));
+    assert_eq!(backlog.bytes(), 0, "{MISCOUNTED}");
+    fits
+}
+
+fn two_lanes_share_a_payload(fault: Fault) {
+    let fits = two_lanes_wait(SHARED_BYTES_MIN, [&PAYLOADS[0]; 2], fault);
+    assert_eq!(fits, [true; 2], "a payload needs its room once");
+}
+
+#[test]
+fn a_payload_that_two_lanes_share_is_counted_once() {
+    holds(two_lanes_share_a_payload);
+}
+
+fn two_lanes_want_the_same_room(fault: Fault) {
+    let backlog = Arc::new(Backlog::new(SHARED_BYTES_MIN));
+    let waiting = [0, 1].map(|number| {
+        let backlog = Arc::clone(&backlog);
+        thread::spawn(move || fault.in_news(|| backlog.enter(&&PAYLOADS[number][..], false)))
+    });
+    let fits = waiting.map(|thread| thread.join().expect("no panic"));
+    assert!(fits[0] != fits[1], "{OVER_ITS_BOUND}");
+    assert_eq!(backlog.bytes(), SHARED_BYTES_MIN);
+}
+
+#[test]
+fn of_two_lanes_that_want_the_same_room_one_gets_it() {
+    holds(two_lanes_want_the_same_room);
+}
+
+#[test]
+fn two_lanes_get_the_same_room_if_what_they_count_with_is_torn() {
+    fails(two_lanes_want_the_same_room, Fault::InNews(Torn), OVER_ITS_BOUND);
+}
+
+fn two_lanes_come_and_go(fault: Fault) {
+    two_lanes_wait(usize::MAX, [&PAYLOADS[0], MESSAGE], fault);
+}
+
+#[test]
+fn nothing_is_counted_when_nothing_waits() {
+    holds(two_lanes_come_and_go);
+}
+
+#[test]
+fn something_is_counted_for_ever_if_what_it_is_counted_with_is_torn() {
+    fails(two_lanes_come_and_go, Fault::InNews(Torn), MISCOUNTED);
+    fails(two_lanes_come_and_go, Fault::InSleeper(Torn), MISCOUNTED);
 }
 
 // ---- pool --------------------------------------------------------------------------------------

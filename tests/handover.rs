@@ -179,6 +179,27 @@ fn a_peer_moves_from_core_to_core_while_messages_flow() {
 }
 
 #[test]
+fn a_peer_that_moves_on_before_it_has_come_is_not_forgotten() {
+    let cores = Cores::start(&CoresConfig::default()).expect("cores start");
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let member = |id| Member::start(id, &cores, address, |config| config.placement = Placement::Core(0));
+    let (one, two) = (member(1), member(2));
+    one.add(&two);
+    two.add(&one);
+    let pair = Pair { cores, one, two };
+    pair.wait_for_streams();
+    let (one, far) = (pair.one.transport(), pair.cores.count() - 1);
+    // The far core has heard nothing of this transport yet.
+    let endings = [far, 0].map(|core| one.move_peer(2, core).expect("a core"));
+    assert!(endings.iter().all(|ending| ending.wait(Duration::from_secs(5))));
+    assert_eq!(one.core_of(2), Some(0));
+    wait_until("it hears messages", || {
+        one.send([heartbeat(1, 2, 7)]);
+        pair.two.host.next(Duration::from_millis(50)).is_some()
+    });
+}
+
+#[test]
 fn a_move_of_nobody_or_to_nowhere_is_told() {
     let pair = Pair::start();
     let one = pair.one.transport();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{DropReason, Event, MemberId, RejectReason, Transport, Via};
+use raftring::{CoresConfig, DropReason, Event, MemberId, RejectReason, Spin, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -225,4 +225,34 @@ fn a_cut_peer_gets_and_gives_nothing_until_it_is_mended() {
         assert_eq!(pair.one.transport().send([app(1, 1)]).accepted, 1);
         assert!(pair.two.host.next(Duration::from_secs(5)).is_some());
     }
+}
+
+#[test]
+fn spinning_cores_find_every_message_once_alone_or_among_others() {
+    let mut cores = CoresConfig::default();
+    cores.spin = Spin::Always(Duration::from_millis(20));
+    let pair = Pair::start_on(&cores, |_| ());
+    let mut index = 0;
+    // Alone they are peeked at, in growing runs they gather, and large ones are read as they come.
+    for run in 1..=60_usize {
+        for size in [1, 300, 1_000, 5_000].into_iter().cycle().take(run) {
+            index += 1;
+            let mut message = app(index, 1);
+            message.entries[0].data = Some(vec![index as u8; size].into());
+            assert_eq!(pair.one.transport().send([message]).accepted, 1);
+        }
+        for expected in index + 1 - run as u64..=index {
+            let got = pair.two.host.next(Duration::from_secs(10)).expect("it arrives").message;
+            assert_eq!(got.entries[0].index(), expected);
+            assert!(got.entries[0].data.iter().flatten().all(|&byte| byte == expected as u8));
+        }
+        // Now and then the cores fall asleep with a message that was only peeked at.
+        if run % 10 == 0 {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+    assert!(pair.two.transport().stop().wait(Duration::from_secs(5)));
+    wait_until("its end is seen behind what was peeked at", || {
+        pair.one.transport().active_since(2).is_none()
+    });
 }

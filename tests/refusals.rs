@@ -123,6 +123,9 @@ fn absurd_cores_are_refused() {
         config.ring_entries = entries;
         assert_says(&cores_refused(&config), &["ring_entries", "256 to 32,768"]);
     }
+    let mut config = CoresConfig::default();
+    config.queued_bytes_max = 1 << 10;
+    assert_says(&cores_refused(&config), &["queued_bytes_max", "1 MiB at least"]);
 }
 
 #[test]

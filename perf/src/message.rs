@@ -90,6 +90,18 @@ impl Messages {
         }
     }
 
+    /// What a follower answers to a hello, by the other stream.
+    #[must_use]
+    pub fn hello_back(&self, follower: usize) -> Message {
+        self.answer(&self.hello(follower))
+    }
+
+    /// True for what [`Self::hello_back`] makes: a MsgAppResp to no entry.
+    #[must_use]
+    pub fn is_hello_back(&self, message: &Message) -> bool {
+        message.r#type == Some(MessageType::MsgAppResp as i32) && message.index == Some(0)
+    }
+
     /// The number of a MsgApp of this load; `None` for a hello and for anything else.
     #[must_use]
     pub fn number(&self, message: &Message) -> Option<u64> {
@@ -152,6 +164,8 @@ mod tests {
         assert_eq!(messages.number(&second), Some(1));
         assert_eq!(messages.number(&messages.hello(1)), None);
         assert!(messages.is_hello(&messages.hello(1)));
+        assert!(messages.is_hello_back(&messages.hello_back(1)));
+        assert!(!messages.is_hello_back(&messages.answer(&messages.append(1, 0))));
         assert_eq!(messages.answer(&first).index, second.index);
     }
 

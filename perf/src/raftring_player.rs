@@ -1,9 +1,10 @@
 //! raftring itself: one transport a member, placed on the cores as the plan says.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ struct Member {
     transport: OnceLock<Transport>,
     /// Where a host on a thread of its own takes its messages; `None` for one on the core.
     inbox: Option<Inbox<Message>>,
+    /// Who said hello to the leader.
+    heard: Mutex<HashSet<u64>>,
     /// Streams come and go while the members find each other: what is lost then is no loss.
     connected: AtomicBool,
 }
@@ -91,6 +94,7 @@ impl Cluster {
                 leader: Arc::clone(&leader),
                 transport: OnceLock::new(),
                 inbox: threaded.then(Inbox::default),
+                heard: Mutex::default(),
                 connected: AtomicBool::new(false),
             });
             let transport =
@@ -112,7 +116,8 @@ impl Cluster {
         self
     }
 
-    /// Introduces everyone and waits until hellos arrive by the msgapp stream.
+    /// Introduces everyone and waits until hellos arrive, there by the msgapp stream and back by the
+    /// message stream: a circle whose only message meets a stream that is not up ends for ever.
     fn connect(&self) -> Result<()> {
         let leader = self.members[0].transport();
         for follower in &self.members[1..] {
@@ -128,8 +133,14 @@ impl Cluster {
             leader.send(silent.map(|follower| self.meter.messages.hello(follower)));
             (0..self.plan.followers).all(|follower| self.meter.hellos(follower) > 0)
         })?;
-        wait_until("the leader can hear every follower", START_MAX, || {
-            leader.active_peers() == self.plan.followers
+        wait_until("the leader hears every follower", START_MAX, || {
+            let heard = self.members[0].heard();
+            for follower in
+                self.members[1..].iter().filter(|member| !heard.contains(&member_id(member.number)))
+            {
+                follower.transport().send([self.meter.messages.hello_back(follower.number - 1)]);
+            }
+            heard.len() == self.plan.followers
         })?;
         for member in &self.members {
             member.connected.store(true, Ordering::SeqCst);
@@ -231,6 +242,10 @@ impl Member {
         self.transport.get().expect("set before anyone connects")
     }
 
+    fn heard(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes what arrived, wherever the host lives, and sends what follows from it.
     fn take(&self, messages: &[Message], out: &mut Vec<Message>) {
         match (self.number, self.mode) {
@@ -257,6 +272,12 @@ impl Raft for Member {
         // Hellos that came by the other stream do not show that this one works.
         if origin.via != Via::Msgapp {
             messages.retain(|message| !self.meter.messages.is_hello(message));
+        }
+        if self.number == 0 {
+            if !self.connected.load(Ordering::Relaxed) {
+                self.heard().extend(messages.iter().filter_map(|message| message.from));
+            }
+            messages.retain(|message| !self.meter.messages.is_hello_back(message));
         }
         match &self.inbox {
             Some(inbox) => inbox.put(messages.drain(..)),

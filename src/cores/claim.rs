@@ -56,11 +56,11 @@ impl<T> Claim<T> {
         Some(claimed)
     }
 
-    /// For the owner's rare errands, which cannot come back later: waits until a guest has left.
+    /// For rare errands, which cannot come back later: waits until whoever works on it has left. If
+    /// the owner has asked it is told all the same, for it is not the errand that it asked for.
     pub fn claim(&self) -> Claimed<'_, T> {
         // A guest that panicked did so between two steps of its work: the thing is sound.
         let thing = self.thing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wanted.store(false, Ordering::Relaxed);
         Claimed { wanted: &self.wanted, thing }
     }
 
@@ -118,6 +118,17 @@ mod tests {
         let guest = claim.try_claim().expect("the owner has had it");
         assert_eq!(*guest, 2);
         assert!(!guest.leave(), "nobody asked");
+    }
+
+    #[test]
+    fn an_errand_does_not_take_what_the_owner_has_asked_for() {
+        let claim = Claim::new(0);
+        let guest = claim.try_claim().expect("nobody is there");
+        assert!(claim.claim_or_ask().is_none());
+        assert!(guest.leave(), "the owner asked");
+        assert!(claim.claim().leave(), "and has not had it");
+        assert!(claim.try_claim().is_none(), "the owner comes first");
+        assert!(claim.claim_or_ask().is_some_and(|owner| !owner.leave()));
     }
 
     #[test]

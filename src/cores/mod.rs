@@ -10,6 +10,7 @@
 //! ```
 
 mod asleep;
+mod backlog;
 mod claim;
 mod doorbell;
 mod event;
@@ -19,16 +20,19 @@ mod load;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
+mod segments;
 mod wager;
 
+pub use backlog::{Backlog, SHARED_BYTES_MIN, Weighed};
 pub use claim::{Claim, Claimed};
 pub use doorbell::Doorbell;
 #[cfg(all(test, loom))]
 pub(crate) use event::Event;
 pub(crate) use flag::Flag;
-pub use lane::{Lane, LaneGuard, LaneLimits, Refused};
+pub use lane::{Lane, LaneGuard, LaneLimits, Refused, Release};
 pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};

@@ -30,7 +30,7 @@ pub(super) struct Conn {
     /// How many came.
     read_bytes: usize,
     delay_acks_at: Instant,
-    /// Bytes of the last look that are still in the socket.
+    /// Bytes that were received and are still in the socket.
     peeked: usize,
     run: Run,
     pub(super) remote: SocketAddr,
@@ -139,7 +139,9 @@ impl Conn {
         range: Range<usize>,
     ) -> (io::Result<usize>, Block) {
         let core = Rc::clone(&self.core);
-        if let Err(error) = self.discard_peeked(&mut block) {
+        if self.peeked >= PEEKED_BYTES_MAX
+            && let Err(error) = self.discard_peeked(&mut block[range.clone()])
+        {
             return (Err(error), block);
         }
         self.delay_acks();
@@ -157,23 +159,34 @@ impl Conn {
             self.run = Run { since: core.now(), bytes: 0 };
             looks = if core.polls_one_socket() { LOOKS_A_ROUND_MAX } else { 1 };
         }
+        if let Err(error) = self.discard_peeked(&mut block[range.clone()]) {
+            return (Err(error), block);
+        }
         let (result, block) = self.read(block, range).await;
         self.run = Run { since: Instant::now(), bytes: 0 };
         (self.note_read(result), block)
     }
 
-    /// Receives without waiting. A single message is only looked at: taking it from the socket frees
-    /// memory and may send an acknowledgement, which can wait until the answer is on its way.
+    /// Receives without waiting. Single messages are only looked at, and left in the socket until some
+    /// have gathered: to take one frees its memory and sends an acknowledgement, in the way of its
+    /// answer and of the sender's next message. What was looked at before is in front of what is new.
     fn look(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.shut.fd()?;
         if self.read_bytes >= SMALL_READ_BYTES {
+            debug_assert_eq!(self.peeked, 0, "so much was taken before the next look");
             return sys::receive_now(fd, buffer);
         }
-        self.peeked = sys::peek_now(fd, buffer)?;
-        Ok(self.peeked)
+        let count = sys::peek_now(fd, buffer)?;
+        if count == self.peeked {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer.copy_within(self.peeked..count, 0);
+        let new = count - self.peeked;
+        self.peeked = count;
+        Ok(new)
     }
 
-    /// Takes from the socket what the last look has seen, which is not copied again.
+    /// Takes from the socket what was looked at, which is not copied again.
     fn discard_peeked(&mut self, scratch: &mut [u8]) -> io::Result<()> {
         while self.peeked > 0 {
             let count = self.peeked.min(scratch.len());
@@ -253,6 +266,11 @@ const SMALL_READ_BYTES: usize = 4 << 10;
 
 /// The kernel forgets it when a delayed acknowledgement's timer runs out, which is after 40 ms.
 const DELAY_ACKS_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Received bytes that may stay in the socket. Past 536 that it was sent and has not acknowledged, the
+/// kernel acknowledges each message by itself: we take ours before that, and so every third or so. A
+/// circle over two cores then takes 5.7 us, and 6.9 if each message is taken at once.
+const PEEKED_BYTES_MAX: usize = 400;
 
 /// Looks at a lone socket in one round: under two microseconds, which is what everything else then
 /// waits at most. A round costs as much as several looks.

@@ -17,7 +17,7 @@ use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
 use crate::buf::Pool;
-use crate::cores::{Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
+use crate::cores::{Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
 use crate::error::{ConfigError, StartError};
 
 /// More than a core begins in one turn, unless hundreds of connections wake at once.
@@ -31,6 +31,13 @@ const NAME_BYTES_MAX: usize = 11;
 
 /// A core may not spin for longer: it would look like a hang.
 const SPIN_MAX: Duration = Duration::from_millis(100);
+
+/// Sixteen full lanes of payloads that no two of them share. Followers of one leader share theirs, so
+/// that any number of them which are cut off costs hardly more than one.
+const QUEUED_BYTES_MAX: usize = 1 << 30;
+
+/// With less, a message or two of ordinary size would fill the process.
+const QUEUED_BYTES_MAX_MIN: usize = 1 << 20;
 
 /// Which cores to start.
 #[derive(Clone, Debug)]
@@ -47,6 +54,10 @@ pub struct CoresConfig {
     /// of how many completions it takes back in one. Not a bound on connections: a full ring is
     /// emptied into the kernel at once, and completions that do not fit are kept there until they do.
     pub ring_entries: u32,
+    /// Payload bytes that wait in the lanes of all peers of all transports on these cores, a payload
+    /// of 1 KiB or more counted once however many peers it waits for. 1 GiB. What would exceed it is
+    /// dropped as with a full lane; but an empty lane admits one message of any legal size.
+    pub queued_bytes_max: usize,
 }
 
 impl Default for CoresConfig {
@@ -56,6 +67,7 @@ impl Default for CoresConfig {
             name: "raftring".to_owned(),
             spin: Spin::Adaptive(SPIN_DEFAULT),
             ring_entries: RING_ENTRIES,
+            queued_bytes_max: QUEUED_BYTES_MAX,
         }
     }
 }
@@ -97,6 +109,10 @@ impl CoresConfig {
             let entries = self.ring_entries;
             return wrong("ring_entries", format!("{entries} is out of range: give 256 to 32,768"));
         }
+        if self.queued_bytes_max < QUEUED_BYTES_MAX_MIN {
+            let bytes = self.queued_bytes_max;
+            return wrong("queued_bytes_max", format!("{bytes} is too few: give 1 MiB at least"));
+        }
         Ok(())
     }
 }
@@ -112,6 +128,7 @@ struct Inner {
     cores: Vec<Arc<CoreShared>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     resolver: Resolver,
+    backlog: Arc<Backlog>,
     stopped: AtomicBool,
 }
 
@@ -128,11 +145,12 @@ impl Cores {
             cores: Vec::new(),
             threads: Mutex::default(),
             resolver: Resolver::start()?,
+            backlog: Arc::new(Backlog::new(config.queued_bytes_max)),
             stopped: AtomicBool::new(false),
         };
         for (index, &cpu) in config.cpus.iter().enumerate() {
             // On an error `inner` is dropped, which stops those that run.
-            let (core, thread) = start_one(config, index, cpu)?;
+            let (core, thread) = start_one(config, index, cpu, &inner.backlog)?;
             inner.cores.push(core);
             inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -167,6 +185,13 @@ impl Cores {
         let (sender, receiver) = mpsc::sync_channel(1);
         shared.run(move |core| _ = sender.send(core.stats()));
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
+    }
+
+    /// Payload bytes that wait in all lanes now, as [`CoresConfig::queued_bytes_max`] counts them. Each
+    /// peer's own share, in which all of its payloads count, is told by `Transport::queued`.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.inner.backlog.bytes()
     }
 
     /// Stops every core whose tasks are done, and waits for the threads. Transports are stopped
@@ -227,12 +252,14 @@ fn start_one(
     config: &CoresConfig,
     index: usize,
     cpu: usize,
+    backlog: &Arc<Backlog>,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
     let shared = Arc::new(CoreShared {
         index,
         load: Load::new(),
         pool: Pool::new(),
+        backlog: Arc::clone(backlog),
         mailbox: Mailbox::default(),
         doorbell,
     });

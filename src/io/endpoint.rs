@@ -154,7 +154,9 @@ impl Endpoint {
     /// Starts a peer on its core, and the transport's endpoint there if it is the first.
     pub(crate) fn add_peer(core: &Rc<Core>, transport: &Arc<TransportShared>, peer: Arc<PeerShared>) {
         let gone = transport.stopped.load(Ordering::SeqCst) || peer.stopped.load(Ordering::Acquire);
-        match Self::on_or_start(core, transport).filter(|endpoint| !gone && !endpoint.stopping.get()) {
+        // One that is started for a transport that was stopped would have nobody to stop it.
+        let endpoint = if gone { None } else { Self::on_or_start(core, transport) };
+        match endpoint.filter(|endpoint| !endpoint.stopping.get()) {
             Some(endpoint) => {
                 let (id, urls) = (peer.id, peer.urls());
                 let peer = Peer::start(&endpoint, peer, urls);
@@ -171,20 +173,35 @@ impl Endpoint {
     }
 
     /// Ends a peer here; when nothing of it is left it starts on the core of `moved`.
-    pub(crate) fn move_peer(&self, moved: Arc<PeerShared>, ending: Ending) {
-        let peer = self.peers.borrow_mut().remove(&moved.id);
-        let transport = Arc::clone(&self.shared);
-        let start = move || {
+    pub(crate) fn move_peer(
+        core: &Rc<Core>,
+        transport: &Arc<TransportShared>,
+        moved: Arc<PeerShared>,
+        ending: Ending,
+    ) {
+        let endpoint = Self::on(core, transport);
+        let peer = endpoint.as_ref().and_then(|endpoint| endpoint.peers.borrow_mut().remove(&moved.id));
+        let transport = Arc::clone(transport);
+        let start = move |lost: bool| {
             let core = Arc::clone(&moved.core);
-            core.run(move |core| Self::add_peer(core, &transport, moved));
+            core.run(move |core| {
+                let id = moved.id;
+                if lost && !moved.stopped.load(Ordering::Acquire) {
+                    core.guard(|| transport.raft.report_unreachable(id));
+                }
+                Self::add_peer(core, &transport, moved);
+            });
         };
-        match peer {
-            Some(peer) => {
-                peer.tasks.at_last(start);
-                self.let_go(&peer, ending);
+        match endpoint.zip(peer) {
+            Some((endpoint, peer)) => {
+                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.lost());
+                // A peer that is stopped tells raft nothing, but this one lives on.
+                peer.tasks.at_last(move || start(old.lost() > lost));
+                endpoint.let_go(&peer, ending);
             }
+            // It moves on before it has come here, if there is anything of its transport here at all.
             None => {
-                start();
+                start(false);
                 ending.complete();
             }
         }

@@ -1,10 +1,11 @@
 //! What other threads see of a core, and what they may ask of it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::core::Core;
 use crate::buf::Pool;
-use crate::cores::{Doorbell, Load, Mailbox};
+use crate::cores::{Backlog, Doorbell, Load, Mailbox};
 
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
@@ -34,6 +35,8 @@ pub(crate) struct CoreShared {
     pub(crate) load: Load,
     /// Memory of the core, which comes home from whatever thread.
     pub(crate) pool: Pool,
+    /// What waits in lanes, counted for all cores together.
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
 }

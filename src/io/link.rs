@@ -13,7 +13,6 @@
 //! So an idle link costs no wake on the sender's side, a host encodes on its own time, and a core that
 //! is busy with the link is left alone: then messages wait in the lane.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +21,7 @@ use std::time::Instant;
 use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
-use crate::cores::{Claim, Claimed, Lane, LaneLimits, Refused};
+use crate::cores::{Claim, Claimed, Lane, Refused, Segments, Weighed};
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
 use crate::raftpb::Message;
 
@@ -31,6 +30,10 @@ use crate::raftpb::Message;
 /// batches does not pay a system call for each, and the receiver still begins while the rest is being
 /// encoded.
 const DIRECT_SEND_BYTES: usize = 32 << 10;
+
+/// So many ticks without a message in the lane, the first of which may have begun before the last
+/// message, are a whole one.
+const IDLE_TICKS: u8 = 2;
 
 /// The sending half of one stream.
 #[derive(Debug)]
@@ -45,7 +48,9 @@ pub(crate) struct Link {
 pub(super) struct Desk {
     pub(super) machine: StreamWriter,
     /// Taken from the lane and not yet encoded; still counted there.
-    queue: VecDeque<Message>,
+    queue: Segments<Message>,
+    /// Ticks since the queue was last filled from the lane.
+    ticks_unused: u8,
     /// A descriptor of its own for direct sends, since the connection's belongs to the core.
     socket: Option<TcpStream>,
     /// What a direct send left over, or why it failed; for the writer's task.
@@ -90,13 +95,33 @@ pub(crate) struct Moment {
     pub(crate) step: Option<u64>,
 }
 
+impl Weighed for Message {
+    fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        Self::payloads(self).map(|payload| &payload[..])
+    }
+}
+
+/// What nobody looks after any more waits for nothing.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.clear_desk().drain(&self.lane);
+    }
+}
+
 impl Link {
-    pub(super) fn new(config: StreamWriterConfig, limits: LaneLimits, pool: Pool, now: Instant) -> Self {
+    pub(super) fn new(config: StreamWriterConfig, lane: Lane<Message>, pool: Pool, now: Instant) -> Self {
         let machine = StreamWriter::new(config, pool, now);
-        let (queue, socket, unsent) = (VecDeque::new(), None, None);
-        let (sent_in_step, direct_writes, ring_writes) = (0, 0, 0);
-        let desk = Desk { machine, queue, socket, unsent, sent_in_step, direct_writes, ring_writes };
-        Self { lane: Lane::new(limits), up: AtomicBool::new(false), desk: Claim::new(desk) }
+        let desk = Desk {
+            machine,
+            queue: Segments::new(),
+            ticks_unused: u8::MAX,
+            socket: None,
+            unsent: None,
+            sent_in_step: 0,
+            direct_writes: 0,
+            ring_writes: 0,
+        };
+        Self { lane, up: AtomicBool::new(false), desk: Claim::new(desk) }
     }
 
     /// True while the writer has a connection.
@@ -113,8 +138,8 @@ impl Link {
         self.desk.claim_or_ask()
     }
 
-    /// For the core's rare errands: the desk, at once or when a sender has left it, who stays for one
-    /// run of messages at most.
+    /// For rare errands: the desk, at once or when a sender has left it, who stays for one run of
+    /// messages at most. Who is not the core lets go of it by [`Claimed::leave`].
     pub(super) fn clear_desk(&self) -> Claimed<'_, Desk> {
         self.desk.claim()
     }
@@ -163,9 +188,9 @@ impl Visit<'_> {
             return Ok(());
         }
         self.is_first = false;
-        let message = parcel.into_message();
-        let weight = message.payload_bytes();
-        self.link.lane.lock().push(message, weight).map_err(|(_, refused)| refused)
+        let pushed = self.link.lane.lock().push(parcel.into_message());
+        // What was refused is dropped without the lock: it holds what is the host's, who may send.
+        pushed.map_err(|(_, refused)| refused)
     }
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
@@ -193,19 +218,18 @@ impl Desk {
                     return;
                 }
                 lane.take(&mut self.queue);
+                self.ticks_unused = 0;
                 if self.queue.is_empty() {
                     return;
                 }
             }
-            let (mut messages, mut bytes) = (0, 0);
+            let mut release = lane.release();
             while self.machine.has_room()
-                && let Some(message) = self.queue.pop_front()
+                && let Some(message) = self.queue.pop()
             {
+                release.add(&message);
                 self.machine.push(&message);
-                messages += 1;
-                bytes += message.payload_bytes();
             }
-            lane.release(messages, bytes);
         }
     }
 
@@ -248,6 +272,8 @@ impl Desk {
                 return false;
             }
         }
+        // From now on the kernel has to move, however long ago the batch began that is being sent.
+        self.machine.handle_progress(Instant::now());
         self.unsent = Some(Ok(chain));
         false
     }
@@ -276,9 +302,23 @@ impl Desk {
 
     /// Empties the lane of a writer without a connection; how many messages it held.
     pub(super) fn drain(&mut self, lane: &Lane<Message>) -> usize {
+        // The memory of both goes with what is lost.
         let mut lost = std::mem::take(&mut self.queue);
         lane.take(&mut lost);
-        lane.release(lost.len(), lost.iter().map(Message::payload_bytes).sum());
-        lost.len()
+        let mut release = lane.release();
+        std::iter::from_fn(|| lost.pop()).inspect(|message| release.add(message)).count()
+    }
+
+    /// A tick went by: once nothing has come through the lane for a whole one, the memory of earlier
+    /// bursts is given back. Not before, for the next burst may be on its way.
+    pub(super) fn tick(&mut self, lane: &Lane<Message>) {
+        self.ticks_unused = self.ticks_unused.saturating_add(1);
+        if self.ticks_unused == IDLE_TICKS {
+            self.queue.trim(0);
+            lane.trim();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,16 +129,17 @@ impl Peer {
     pub(crate) fn look_after(&self, lane: usize) {
         let link = &self.shared.links[lane];
         let Some(mut desk) = link.desk() else { return };
-        if !desk.machine.is_working() {
-            let lost = desk.drain(&link.lane);
-            drop(desk);
-            return self.report_lost(lost, DropReason::StreamLost);
-        }
-        let sent = desk.send_now(&link.lane, self.endpoint.core.moment());
+        let (sent, lost) = if desk.machine.is_working() {
+            (desk.send_now(&link.lane, self.endpoint.core.moment()), 0)
+        } else {
+            (true, desk.drain(&link.lane))
+        };
         drop(desk);
+        // Also one whose stream has ended: it has the last of it to write.
         if !sent || self.writers[lane].borrow().wants_desk {
             self.wake_writer(lane);
         }
+        self.report_lost(lost, DropReason::StreamLost);
     }
 
     pub(crate) fn wake_writer(&self, lane: usize) {

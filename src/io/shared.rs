@@ -12,7 +12,7 @@ use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
 use crate::config::Config;
-use crate::cores::{LaneLimits, Refused};
+use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
@@ -66,9 +66,10 @@ pub(crate) struct PeerShared {
 }
 
 /// Reasons for which a sender drops, by the number under which it counts them.
-const DROPPED: [DropReason; 5] = [
+const DROPPED: [DropReason; 6] = [
     DropReason::LaneFull(Refused::Messages),
     DropReason::LaneFull(Refused::Bytes),
+    DropReason::LaneFull(Refused::Process),
     DropReason::NoStream,
     DropReason::Paused,
     DropReason::TooLarge,
@@ -88,8 +89,8 @@ impl TransportShared {
 
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
-        let drain = |link: &Link| (link.clear_desk().drain(&link.lane), DropReason::Stopped);
-        let in_lanes = peer.links.iter().map(drain);
+        let drain = |lane| (peer.drain(lane), DropReason::Stopped);
+        let in_lanes = (0..peer.links.len()).map(drain);
         for (messages, reason) in peer.take_dropped().chain(in_lanes) {
             if messages > 0 {
                 peer.note_told(reason, messages);
@@ -119,7 +120,8 @@ impl PeerShared {
                 heartbeat_interval: config.heartbeat_interval,
                 stall_timeout: config.write_timeout,
             };
-            Link::new(writer, limits, core.pool.clone(), now)
+            let lane = Lane::new(limits, Arc::clone(&core.backlog));
+            Link::new(writer, lane, core.pool.clone(), now)
         };
         Self {
             id,
@@ -154,6 +156,18 @@ impl PeerShared {
         self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
     }
 
+    /// Empties a lane, on any thread; how many messages it held.
+    fn drain(&self, lane: usize) -> usize {
+        let link = &self.links[lane];
+        let mut desk = link.clear_desk();
+        let lost = desk.drain(&link.lane);
+        if desk.leave() {
+            self.post_dirty(lane);
+            self.core.doorbell.ring();
+        }
+        lost
+    }
+
     /// Counts messages that a sender dropped; true if the core must be told, which then tells the
     /// host once for all of them.
     pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
@@ -167,6 +181,12 @@ impl PeerShared {
 
     pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
         self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    /// How many messages were lost and told, but for those that the host itself held back.
+    pub(super) fn lost(&self) -> u64 {
+        let all: u64 = self.told.iter().map(|told| told.load(Ordering::Relaxed)).sum();
+        all - self.told[DropReason::Paused.index()].load(Ordering::Relaxed)
     }
 
     /// What the peer holds and did; waits for a sender at work, so only for the core.

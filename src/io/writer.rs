@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use monoio::net::TcpStream;
 
-use super::conn::Conn;
+use super::conn::{Conn, Shut};
 use super::link::Desk;
 use super::peer::Peer;
 use super::shared::lane_of;
@@ -62,15 +62,14 @@ pub(super) async fn attach(
     head: Vec<u8>,
     framing: BodyFraming,
 ) {
+    let _at_last = ShutAtLast(conn.shut());
     if !peer.wait_to_replace(kind).await {
-        return conn.shut().shutdown();
+        return;
     }
     let generation = peer.begin_attach(kind, &conn);
-    let shut = conn.shut();
     watch_for_end(peer, kind, generation, watch, &conn);
     if let Err(error) = conn.write_all(head).await {
-        peer.writer_failed(kind, generation, Action::Write, &error.to_string());
-        return shut.shutdown();
+        return peer.writer_failed(kind, generation, Action::Write, &error.to_string());
     }
     match conn.duplicate() {
         Ok(socket) => {
@@ -80,10 +79,17 @@ pub(super) async fn attach(
         }
         Err(error) => peer.writer_failed(kind, generation, Action::Write, &error.to_string()),
     }
-    // Before the connection is dropped: its watch and the link hold descriptors of their own, so that
-    // closing this one alone would neither end the watch nor the connection.
-    shut.shutdown();
     peer.finish(kind, generation);
+}
+
+/// Ends a connection before it is dropped, also by a panic: its watch and the link hold descriptors of
+/// their own, so that closing this one alone would neither end the watch nor the connection.
+struct ShutAtLast(Rc<Shut>);
+
+impl Drop for ShutAtLast {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
 }
 
 /// A client sends nothing after its request, so readable means gone: found at once and not at the
@@ -267,6 +273,7 @@ impl Peer {
         // A sender who has the desk moves the link: the next tick is early enough.
         let Some(mut desk) = link.desk() else { return };
         let result = desk.machine.handle_timeout(now);
+        desk.tick(&link.lane);
         drop(desk);
         self.look_after(lane);
         if result.is_err() {

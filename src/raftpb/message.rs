@@ -59,17 +59,27 @@ impl Message {
         })
     }
 
-    /// Bytes of everything in the message that has no fixed size: entry data, context, snapshot
-    /// data, and the same of its responses. What bounds in bytes count.
+    /// Everything in the message that has no fixed size: entry data, context, snapshot data, and the
+    /// same of its responses.
+    pub fn payloads(&self) -> impl Iterator<Item = &Bytes> {
+        let entries = self.entries.iter().filter_map(|entry| entry.data.as_ref());
+        let snapshot = self.snapshot.iter().filter_map(|snapshot| snapshot.data.as_ref());
+        let responses = self.responses.iter().flat_map(Self::boxed_payloads);
+        entries.chain(&self.context).chain(snapshot).chain(responses)
+    }
+
+    /// For responses, which may have responses.
+    fn boxed_payloads(&self) -> Box<dyn Iterator<Item = &Bytes> + '_> {
+        Box::new(self.payloads())
+    }
+
+    /// Bytes of all payloads. What bounds in bytes count.
     ///
     /// The message and its entries themselves are not in the sum: see the pinned sizes in the tests
     /// of this file.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|entry| bytes_len(entry.data.as_ref())).sum();
-        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| bytes_len(snapshot.data.as_ref()));
-        let responses: usize = self.responses.iter().map(Self::payload_bytes).sum();
-        entries + bytes_len(self.context.as_ref()) + snapshot + responses
+        self.payloads().map(Bytes::len).sum()
     }
 }
 

@@ -95,3 +95,25 @@ macro_rules! atomic {
 atomic!(AtomicBool, bool, [swap: |_, new| new]);
 atomic!(AtomicU64, u64, [fetch_add: u64::wrapping_add]);
 atomic!(AtomicUsize, usize, [fetch_add: usize::wrapping_add, fetch_sub: usize::wrapping_sub]);
+
+impl AtomicUsize {
+    /// As [`AtomicBool::store`].
+    pub(crate) fn store(&self, value: usize, order: Ordering) {
+        self.0.swap(value, of_store(order));
+    }
+
+    pub(crate) fn fetch_update(
+        &self,
+        set: Ordering,
+        fetch: Ordering,
+        update: impl Fn(usize) -> Option<usize>,
+    ) -> Result<usize, usize> {
+        if !is(Weakness::Torn) {
+            return self.0.fetch_update(of_update(set), of_load(fetch), update);
+        }
+        let before = self.0.load(Ordering::Acquire);
+        let after = update(before).ok_or(before)?;
+        self.0.store(after, Ordering::Release);
+        Ok(before)
+    }
+}

@@ -160,7 +160,8 @@ impl Transport {
         let moved = Arc::new(moved);
         let old = std::mem::replace(peer, Arc::clone(&moved));
         old.stopped.store(true, Ordering::Release);
-        self.end_on_core(&old.core, &ending, move |endpoint, ending| endpoint.move_peer(moved, ending));
+        let (transport, posted) = (Arc::clone(&self.shared), Posted::new(&ending));
+        old.core.run(move |core| Endpoint::move_peer(core, &transport, moved, posted.open()));
         Ok(ending)
     }
 
@@ -180,7 +181,9 @@ impl Transport {
         urls: impl IntoIterator<Item = S>,
     ) -> Result<(), PeerError> {
         let urls = parse_urls(urls)?;
-        let Some(peer) = self.shared.peer(id.into()) else { return Ok(()) };
+        // Held until the letter is posted, as in `add_peer`; and who moves it meanwhile would not know.
+        let peers = self.peers();
+        let Some(peer) = peers.get(&id.into()) else { return Ok(()) };
         peer.set_urls(urls.clone());
         let (transport, id) = (Arc::clone(&self.shared), peer.id);
         peer.core.run(move |core| {
@@ -228,16 +231,12 @@ impl Transport {
 
     /// As [`Transport::pause`], for one peer: rafthttp's `CutPeer`.
     pub fn cut_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.shared.peer(id.into()) {
-            peer.paused.store(true, Ordering::Relaxed);
-        }
+        self.set_peer_paused(id.into(), true);
     }
 
     /// Undoes [`Transport::cut_peer`].
     pub fn mend_peer(&self, id: impl Into<MemberId>) {
-        if let Some(peer) = self.shared.peer(id.into()) {
-            peer.paused.store(false, Ordering::Relaxed);
-        }
+        self.set_peer_paused(id.into(), false);
     }
 
     /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer
@@ -283,6 +282,13 @@ impl Transport {
         }
     }
 
+    fn set_peer_paused(&self, id: MemberId, paused: bool) {
+        // Under the lock: who moves it takes this along.
+        if let Some(peer) = self.peers().get(&id) {
+            peer.paused.store(paused, Ordering::Relaxed);
+        }
+    }
+
     fn check_id(&self, id: MemberId) -> Result<(), PeerError> {
         if id == MemberId(0) {
             return Err(PeerError::Id { id, advice: "0 names nobody: give the member's id" });
@@ -302,7 +308,7 @@ impl Transport {
         ending
     }
 
-    /// As [`Transport::end_on_core`]; without an endpoint there is nothing left that could end.
+    /// Ends something on one core; without an endpoint there is nothing left that could end.
     fn end_on_core(
         &self,
         core: &Arc<CoreShared>,
@@ -374,3 +380,6 @@ fn listen(listen: Listen) -> Result<Option<TcpListener>, StartError> {
     };
     bind().map(Some).map_err(|error| StartError::Bind { address, error })
 }
+
+#[cfg(test)]
+mod tests;

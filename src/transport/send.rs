@@ -32,9 +32,10 @@ pub struct Sent {
 /// Why one message was not accepted, by the number under which its peer counts it.
 const LANE_MESSAGES: usize = 0;
 const LANE_BYTES: usize = 1;
-const NO_STREAM: usize = 2;
-const PAUSED: usize = 3;
-const TOO_LARGE: usize = 4;
+const LANE_PROCESS: usize = 2;
+const NO_STREAM: usize = 3;
+const PAUSED: usize = 4;
+const TOO_LARGE: usize = 5;
 
 /// What an entry takes in a frame beside its data, at most: two lengths, a key, three scalars.
 const ENTRY_OVERHEAD_MAX: usize = 64;
@@ -71,6 +72,8 @@ struct Sender<'a> {
     here: Option<Rc<Core>>,
     moment: Moment,
     sent: Sent,
+    /// Links at which runs of this batch wait for the last one of their peer.
+    waiting: [bool; 2],
     /// Cores that got letters: each is rung once a batch.
     ring: SmallVec<[Arc<CoreShared>; 2]>,
 }
@@ -82,7 +85,7 @@ impl<'a> Sender<'a> {
             Some(core) => core.moment(),
             None => Moment { now: Instant::now(), step: None },
         };
-        Self { transport, here, moment, sent: Sent::default(), ring: SmallVec::new() }
+        Self { transport, here, moment, sent: Sent::default(), waiting: [false; 2], ring: SmallVec::new() }
     }
 
     fn send<P: Parcel>(mut self, batch: impl Iterator<Item = P>) -> Sent {
@@ -100,9 +103,6 @@ impl<'a> Sender<'a> {
             run.push(parcel);
         }
         self.hand_over(to, &mut run, true);
-        for core in self.ring {
-            core.doorbell.ring();
-        }
         self.sent
     }
 
@@ -122,6 +122,7 @@ impl<'a> Sender<'a> {
                 visit.put(parcel).map_err(|refused| match refused {
                     Refused::Messages => LANE_MESSAGES,
                     Refused::Bytes => LANE_BYTES,
+                    Refused::Process => LANE_PROCESS,
                 })
             });
             match put {
@@ -129,9 +130,16 @@ impl<'a> Sender<'a> {
                 Err(reason) => self.dropped(&peer, reason, snapshot),
             }
         }
-        for (lane, visit) in visits.into_iter().enumerate() {
-            if visit.is_some_and(|visit| visit.end(self.moment, last)) {
-                self.leave_to_core(&peer, lane);
+        for (lane, mut visit) in visits.into_iter().enumerate() {
+            if last && std::mem::take(&mut self.waiting[lane]) {
+                // An earlier run has something here that waits, also if this one has not.
+                visit.get_or_insert_with(|| peer.links[lane].visit());
+            }
+            if let Some(visit) = visit {
+                self.waiting[lane] = !last;
+                if visit.end(self.moment, last) {
+                    self.leave_to_core(&peer, lane);
+                }
             }
         }
         // Stopped while this call was under way: its core may have looked for the last time.
@@ -175,6 +183,15 @@ impl<'a> Sender<'a> {
         if snapshot {
             let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
             peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
+        }
+    }
+}
+
+impl Drop for Sender<'_> {
+    /// Also if the host's iterator panics.
+    fn drop(&mut self) {
+        for core in &self.ring {
+            core.doorbell.ring();
         }
     }
 }

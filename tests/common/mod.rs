@@ -141,7 +141,11 @@ impl Pair {
     }
 
     pub fn start_with(adjust: impl Fn(&mut Config)) -> Self {
-        let cores = Cores::start(&CoresConfig::default()).expect("cores start");
+        Self::start_on(&CoresConfig::default(), adjust)
+    }
+
+    pub fn start_on(cores: &CoresConfig, adjust: impl Fn(&mut Config)) -> Self {
+        let cores = Cores::start(cores).expect("cores start");
         let address = "127.0.0.1:0".parse().expect("an address");
         let one = Member::start(1, &cores, address, &adjust);
         let two = Member::start(2, &cores, address, &adjust);

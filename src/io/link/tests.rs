@@ -1,0 +1,138 @@
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::cores::{Backlog, LaneLimits};
+use crate::id::MemberId;
+use crate::proto::codec::{Dialect, StreamKind};
+use crate::proto::stream::ENCODED_BYTES_MAX;
+use crate::raftpb::{Entry, MessageType};
+
+const LIMITS: LaneLimits = LaneLimits { messages_max: 4, bytes_max: 8 << 20 };
+
+/// A link with a connection, and its other end.
+fn connected() -> (Link, TcpStream) {
+    let config = StreamWriterConfig {
+        kind: StreamKind::Message,
+        dialect: Dialect::default(),
+        local: MemberId(1),
+        remote: MemberId(2),
+        heartbeat_interval: Duration::from_secs(1),
+        stall_timeout: Duration::from_secs(1),
+    };
+    let lane = Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX)));
+    let link = Link::new(config, lane, Pool::new(), Instant::now());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    link.clear_desk().attach(BodyFraming::UntilClose, near);
+    link.set_up(true);
+    (link, listener.accept().expect("it connected").0)
+}
+
+fn message(commit: u64, bytes: usize) -> Message {
+    let entry = Entry { data: Some(vec![0; bytes].into()), ..Entry::default() };
+    let kind = Some(MessageType::MsgHeartbeat as i32);
+    Message { r#type: kind, commit: Some(commit), entries: vec![entry], ..Message::default() }
+}
+
+fn moment() -> Moment {
+    Moment { now: Instant::now(), step: None }
+}
+
+/// Commits of the frames that arrive until the other end is closed.
+fn commits(mut far: TcpStream) -> Vec<u64> {
+    let mut bytes = Vec::new();
+    far.read_to_end(&mut bytes).expect("it is closed in order");
+    let (mut rest, mut commits) = (&bytes[..], Vec::new());
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (frame, behind) = behind.split_at(u64::from_be_bytes(*length) as usize);
+        let message = <Message as prost::Message>::decode(frame).expect("a message");
+        commits.push(message.commit());
+        rest = behind;
+    }
+    commits
+}
+
+#[test]
+fn a_free_link_sends_at_once_and_leaves_nothing_to_the_core() {
+    let (link, far) = connected();
+    let mut visit = link.visit();
+    for commit in 1..=3 {
+        visit.put(message(commit, 10)).expect("room");
+    }
+    assert!(!visit.end(moment(), true));
+    assert_eq!(link.stats().direct_writes, 1);
+    link.clear_desk().detach();
+    assert_eq!(commits(far), [1, 2, 3]);
+}
+
+#[test]
+fn who_finds_the_desk_taken_uses_the_lane_and_the_next_sends_that_first() {
+    let (link, far) = connected();
+    let taken = link.visit();
+    let mut other = link.visit();
+    other.put(message(1, 10)).expect("room");
+    assert!(other.end(moment(), true), "the core is told");
+    assert!(!taken.end(moment(), true), "and finds the lane empty: it was sent along");
+    let mut next = link.visit();
+    next.put(message(2, 10)).expect("room");
+    assert!(!next.end(moment(), true));
+    link.clear_desk().detach();
+    assert_eq!(commits(far), [1, 2]);
+}
+
+#[test]
+fn a_core_that_found_a_sender_is_told_and_comes_before_the_next() {
+    let (link, _far) = connected();
+    let visit = link.visit();
+    assert!(link.desk().is_none());
+    assert!(visit.end(moment(), true), "the core wants the desk");
+    let mut kept_out = link.visit();
+    kept_out.put(message(1, 10)).expect("room");
+    assert_eq!(link.lane.depth().0, 1);
+    assert!(kept_out.end(moment(), true));
+    let mut desk = link.desk().expect("free");
+    assert!(desk.send_now(&link.lane, moment()));
+    assert_eq!(link.lane.depth().0, 0);
+}
+
+#[test]
+fn what_the_socket_does_not_take_is_left_to_the_core_and_the_rest_waits_in_the_lane() {
+    let (link, _far) = connected();
+    let mut visit = link.visit();
+    let mut accepted = 0;
+    while visit.put(message(1, ENCODED_BYTES_MAX)).is_ok() {
+        accepted += 1;
+    }
+    // One is encoded beyond the bound, and the lane takes as many as it is told to.
+    assert_eq!(accepted, 1 + LIMITS.messages_max);
+    assert!(visit.end(moment(), true));
+    let mut visit = link.visit();
+    visit.put(message(2, 10)).expect("what was sent has made room");
+    assert!(visit.end(moment(), true), "the core has work still");
+    let mut desk = link.clear_desk();
+    assert!(matches!(desk.poll_transmit(&link.lane, Instant::now()), Some(Ok(_))), "the rest of a write");
+    assert!(desk.poll_transmit(&link.lane, Instant::now()).is_none(), "one write in flight");
+    let lost = desk.detach() + desk.drain(&link.lane);
+    drop(desk);
+    assert!(lost > 0 && lost <= accepted + 1, "what was not written whole is told: {lost}");
+    assert_eq!(link.lane.depth(), (0, 0));
+}
+
+#[test]
+fn a_link_that_has_sent_in_this_step_gathers() {
+    let (link, _far) = connected();
+    let step = |step| Moment { step: Some(step), ..moment() };
+    let send = |at, bytes| {
+        let mut visit = link.visit();
+        visit.put(message(1, bytes)).expect("room");
+        visit.end(at, true)
+    };
+    assert!(!send(step(1), 10));
+    assert!(send(step(1), 10), "the writer's task sends it, with what follows");
+    assert!(!send(step(1), DIRECT_SEND_BYTES), "a good write has gathered");
+    assert!(!send(step(2), 10));
+    assert_eq!(link.stats().direct_writes, 3);
+}
