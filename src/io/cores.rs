@@ -176,7 +176,8 @@ impl Cores {
         Ok(())
     }
 
-    /// A look at one core, taken on it; all zero if it has ended.
+    /// A look at one core, taken on it; all zero if it has ended, or does not answer within a second.
+    /// Not for use on that core, which would wait for itself.
     ///
     /// # Errors
     /// If there is no such core.

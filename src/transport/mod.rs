@@ -25,7 +25,8 @@ use crate::raft::Raft;
 
 /// A running transport, rafthttp's `Transport`. Cloning gives the same one.
 ///
-/// It keeps running when every clone is dropped: [`Transport::stop`] ends it.
+/// It keeps running when every clone is dropped: [`Transport::stop`] ends it. A host that keeps a clone
+/// inside the `Raft` that it gave makes a circle of the two, and lets go of one of them at its end.
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<TransportShared>,
