@@ -65,6 +65,8 @@ mod event;
 pub mod id;
 #[cfg(feature = "io")]
 mod io;
+#[cfg(feature = "io")]
+pub mod metrics;
 #[cfg(all(test, loom))]
 mod models;
 pub mod proto;
