@@ -89,6 +89,7 @@ pub use id::{ClusterId, MemberId};
 pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal};
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
+pub use raftpb::MessageClass;
 #[cfg(feature = "io")]
 pub use transport::{Sent, Transport};
 
