@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("raft", &["id", "raftpb"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
-    ("event", &["cores", "id", "proto"]),
+    ("event", &["cores", "id", "proto", "raftpb"]),
     ("config", &["error", "event", "id", "proto"]),
     ("metrics", &["event", "id", "proto", "raftpb"]),
     ("io", &["buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb"]),
