@@ -12,6 +12,7 @@ pub mod picker;
 pub mod pipeline;
 pub mod probe;
 pub mod route;
+pub mod stats;
 pub mod status;
 pub mod stream;
 pub mod stream_kind;

@@ -3,7 +3,7 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
@@ -14,7 +14,8 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("error", &["cores", "id"]),
     ("event", &["cores", "id", "proto"]),
     ("config", &["error", "event", "id", "proto"]),
-    ("io", &["buf", "config", "cores", "error", "event", "id", "proto", "raft", "raftpb"]),
+    ("metrics", &["event", "id", "proto", "raftpb"]),
+    ("io", &["buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb"]),
 ];
 
 /// A layer names the layers it stands on and no other.
