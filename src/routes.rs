@@ -275,7 +275,8 @@ mod tests {
     fn no_header_can_become_two_or_end_the_answer_early() {
         let with = |name: &str, value: &str| Answer::text("").header(name, value).map(drop);
         assert_eq!(with("X-Etcd-Cluster-Id", "1a2b"), Ok(()));
-        for name in ["", "X Y", "X:", "X\r\nY", "X\0", "\u{e9}", "Content-Length", "transfer-encoding", "Date"]
+        for name in
+            ["", "X Y", "X:", "X\r\nY", "X\0", "\u{e9}", "Content-Length", "transfer-encoding", "Date"]
         {
             assert!(matches!(with(name, "1"), Err(BadAnswer::HeaderName(_))), "{name:?}");
         }

@@ -12,7 +12,7 @@ mod answer;
 mod prober;
 
 pub use answer::{ANSWER_BYTES_MAX, BadAnswer, parse_probe_answer, write_probe_answer};
-pub use prober::{CLOCK_DIFFERENCE_MAX, HealthEdge, Look, PROBE_INTERVAL, Prober, ProbeStats, Warning};
+pub use prober::{CLOCK_DIFFERENCE_MAX, HealthEdge, Look, PROBE_INTERVAL, ProbeStats, Prober, Warning};
 
 use std::fmt;
 

@@ -129,11 +129,8 @@ impl Prober {
         self.end(now);
         let stats = &mut self.stats;
         stats.last_error = None;
-        stats.round_trip = if stats.round_trip.is_zero() {
-            round_trip
-        } else {
-            (stats.round_trip * 7 + round_trip) / 8
-        };
+        stats.round_trip =
+            if stats.round_trip.is_zero() { round_trip } else { (stats.round_trip * 7 + round_trip) / 8 };
         let one_way_ns = stats.round_trip.as_nanos() as i128 / 2;
         stats.clock_difference_ns = clamp(wall.unix_ns - theirs.unix_ns - one_way_ns);
         (stats.healthy.replace(true) != Some(true)).then_some(HealthEdge::Healthy)
