@@ -72,6 +72,8 @@ mod models;
 pub mod proto;
 pub mod raft;
 pub mod raftpb;
+#[cfg(feature = "io")]
+pub mod routes;
 mod sync;
 #[cfg(feature = "io")]
 mod transport;
