@@ -112,7 +112,7 @@ mod tests {
         let queue = filled(0..100);
         assert_eq!(segments(&queue), 100_usize.div_ceil(SEGMENT_ITEMS));
         assert_eq!(all(queue), Vec::from_iter(0..100));
-        assert_eq!(all(Segments::new()), []);
+        assert_eq!(all(Segments::new()), [0_usize; 0]);
     }
 
     #[test]
