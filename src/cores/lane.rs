@@ -1,9 +1,10 @@
 //! A bounded queue from the host's threads to one stream writer.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::backlog::{Backlog, Weighed};
-use super::segments::Segments;
+use super::waiting::Waiting;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -45,7 +46,7 @@ pub struct Lane<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: Segments<T>,
+    items: Waiting<T>,
     /// The consumer was told that there is something and has not come yet.
     announced: bool,
 }
@@ -74,7 +75,7 @@ impl<T> Lane<T> {
         Self {
             limits,
             backlog,
-            queue: Mutex::new(Queue { items: Segments::new(), announced: false }),
+            queue: Mutex::new(Queue { items: Waiting::new(), announced: false }),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         }
@@ -87,7 +88,7 @@ impl<T> Lane<T> {
     }
 
     /// Takes everything, appending to `into`. The caller releases what it is done with.
-    pub fn take(&self, into: &mut Segments<T>) {
+    pub fn take(&self, into: &mut Waiting<T>) {
         let mut guard = self.lock();
         guard.queue.announced = false;
         into.take(&mut guard.queue.items);
@@ -111,11 +112,11 @@ impl<T> Lane<T> {
 }
 
 impl<T: Weighed> LaneGuard<'_, T> {
-    /// Queues an item.
+    /// Queues an item at `now`, or whenever the run of pushes began.
     ///
     /// # Errors
     /// Gives the item back with the wall it hit.
-    pub fn push(&mut self, item: T) -> Result<(), (T, Refused)> {
+    pub fn push(&mut self, item: T, now: Instant) -> Result<(), (T, Refused)> {
         let (messages, bytes) = self.lane.depth();
         let (weight, is_empty) = (item.weight(), messages == 0);
         if messages >= self.lane.limits.messages_max {
@@ -129,7 +130,7 @@ impl<T: Weighed> LaneGuard<'_, T> {
         }
         self.lane.messages.fetch_add(1, Ordering::Relaxed);
         self.lane.bytes.fetch_add(weight, Ordering::Relaxed);
-        self.queue.items.push(item);
+        self.queue.items.push(item, now);
         Ok(())
     }
 }
@@ -178,11 +179,11 @@ mod tests {
     }
 
     fn push(lane: &Lane<Item>, bytes: usize) -> Result<(), Refused> {
-        lane.lock().push(item(bytes)).map_err(|(_, refused)| refused)
+        lane.lock().push(item(bytes), Instant::now()).map_err(|(_, refused)| refused)
     }
 
     /// Takes everything, and releases the first `count` of what was taken.
-    fn release(lane: &Lane<Item>, taken: &mut Segments<Item>, count: usize) {
+    fn release(lane: &Lane<Item>, taken: &mut Waiting<Item>, count: usize) {
         lane.take(taken);
         let mut release = lane.release();
         std::iter::from_fn(|| taken.pop()).take(count).for_each(|item| release.add(&item));
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(push(&one, 1), Err(Refused::Process));
         assert_eq!(push(&two, 1), Err(Refused::Process));
         assert_eq!(push(&two, 0), Ok(()), "it adds nothing");
-        release(&one, &mut Segments::new(), 1);
+        release(&one, &mut Waiting::new(), 1);
         assert_eq!((one.depth(), two.depth(), backlog.bytes()), ((0, 0), (2, 60), 60));
         assert_eq!(push(&two, 40), Ok(()));
     }
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn taken_items_count_until_they_are_released() {
-        let (lane, mut taken) = (lane(LIMITS), Segments::new());
+        let (lane, mut taken) = (lane(LIMITS), Waiting::new());
         for bytes in 1..=3 {
             assert_eq!(push(&lane, bytes), Ok(()));
         }
@@ -244,7 +245,7 @@ mod tests {
         assert!(lane.lock().announce());
         assert_eq!(push(&lane, 1), Ok(()));
         assert!(!lane.lock().announce());
-        lane.take(&mut Segments::new());
+        lane.take(&mut Waiting::new());
         assert_eq!(push(&lane, 1), Ok(()));
         assert!(lane.lock().announce());
     }

@@ -22,6 +22,7 @@ mod mailbox;
 mod pin;
 mod segments;
 mod wager;
+mod waiting;
 
 pub use backlog::{Backlog, SHARED_BYTES_MIN, Weighed};
 pub use claim::{Claim, Claimed};
@@ -36,3 +37,4 @@ pub use mailbox::Mailbox;
 pub use pin::{PinError, available_cpus, pin_current_thread};
 pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};
+pub use waiting::Waiting;

@@ -26,6 +26,7 @@ pub(crate) mod link;
 mod operation;
 mod peer;
 mod reader;
+mod receipt;
 mod rent;
 mod resolve;
 mod ring;

@@ -181,6 +181,7 @@ impl Peer {
         let edge = self.status.borrow_mut().activate(now);
         if edge == Some(Edge::Activate) {
             self.shared.set_active_since(self.endpoint.shared.epoch, Some(now));
+            self.shared.metrics.active.add(1);
             self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
         }
     }
@@ -189,6 +190,8 @@ impl Peer {
         let edge = self.status.borrow_mut().deactivate(source, action);
         if edge.is_some() {
             self.shared.set_active_since(self.endpoint.shared.epoch, None);
+            self.shared.metrics.active.add(-1);
+            self.shared.metrics.disconnected.add(1);
             let reason = failure_text(self.shared.id, source, action, &reason);
             self.endpoint.emit(&Event::PeerInactive { peer: self.shared.id, reason });
         }

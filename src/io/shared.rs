@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use super::cores::Cores;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
-use super::link::Link;
+use super::link::{Link, Meters};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};
@@ -37,7 +37,7 @@ pub(crate) struct TransportShared {
     pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Which writer a lane belongs to; also its number.
@@ -116,13 +116,20 @@ impl PeerShared {
     pub(crate) fn new(
         id: MemberId,
         urls: PeerUrls,
-        config: &Config,
+        transport: &TransportShared,
         core: Arc<CoreShared>,
-        metrics: Arc<PeerMetrics>,
+        follower_stats: Arc<Follower>,
     ) -> Self {
+        let config = &transport.config;
         core.load.add();
         let now = Instant::now();
         let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
+        let meters = Meters {
+            transport: Arc::clone(&transport.metrics),
+            peer: transport.metrics.of_member(id),
+            follower: Arc::clone(&follower_stats),
+            stages: Arc::clone(&core.stages),
+        };
         let link = |kind| {
             let writer = StreamWriterConfig {
                 kind,
@@ -133,7 +140,7 @@ impl PeerShared {
                 stall_timeout: config.write_timeout,
             };
             let lane = Lane::new(limits, Arc::clone(&core.backlog));
-            Link::new(writer, lane, core.pool.clone(), now)
+            Link::new(writer, lane, core.pool.clone(), meters.clone(), now)
         };
         Self {
             id,
@@ -146,15 +153,14 @@ impl PeerShared {
             dropped: Default::default(),
             told: Default::default(),
             active_since: AtomicU64::new(0),
-            metrics,
-            follower_stats: Arc::default(),
+            metrics: meters.peer,
+            follower_stats,
         }
     }
 
     /// The same member, to be started on another core.
-    pub(crate) fn moved(&self, config: &Config, core: Arc<CoreShared>) -> Self {
-        let mut moved = Self::new(self.id, self.urls(), config, core, Arc::clone(&self.metrics));
-        moved.follower_stats = Arc::clone(&self.follower_stats);
+    pub(crate) fn moved(&self, transport: &TransportShared, core: Arc<CoreShared>) -> Self {
+        let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
         moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
         moved
     }
@@ -193,6 +199,9 @@ impl PeerShared {
     /// Counts messages that a sender dropped; true if the core must be told, which then tells the
     /// host once for all of them.
     pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
+        if matches!(DROPPED[reason], DropReason::LaneFull(_)) {
+            self.metrics.sent_failures.add(messages as u64);
+        }
         self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
     }
 

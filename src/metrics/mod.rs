@@ -8,14 +8,20 @@
 //!
 //! Nothing here locks, waits or allocates where messages move.
 
+mod flush;
 mod follower;
 mod histogram;
 mod number;
 mod peer;
 mod registry;
+mod server;
+mod stage;
 
+pub use flush::{FLUSH_MESSAGES, Flushes};
 pub use follower::Follower;
 pub use histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};
 pub use number::{Counter, Gauge};
 pub use peer::PeerMetrics;
 pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};
+pub use server::Server;
+pub use stage::{Stage, Stages};
