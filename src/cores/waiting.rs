@@ -55,6 +55,16 @@ impl<T> Waiting<T> {
         Some(item)
     }
 
+    /// See [`Segments::len_unpopped`].
+    pub(super) fn len_unpopped(&self) -> usize {
+        self.items.len_unpopped()
+    }
+
+    /// See [`Segments::get_mut_unpopped`].
+    pub(super) fn get_mut_unpopped(&mut self, place: usize) -> Option<&mut T> {
+        self.items.get_mut_unpopped(place)
+    }
+
     /// Since when those have waited that were popped since the last time: moments, each with how many
     /// items.
     pub fn settle(&mut self, mut each: impl FnMut(Instant, usize)) {

@@ -16,7 +16,9 @@ use super::core::{Core, Resident};
 use super::cores::Cores;
 use super::guard::{Ending, TaskCount};
 use super::peer::Peer;
+use super::requests::Requests;
 use super::shared::{PeerShared, TransportShared};
+use super::waits::Waits;
 use crate::event::Event;
 use crate::id::MemberId;
 use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
@@ -37,6 +39,10 @@ pub(crate) struct Endpoint {
     next_served: Cell<u64>,
     /// Bodies of `POST /raft` that are being read.
     posts: Cell<usize>,
+    /// Of those that anybody may make.
+    pub(super) requests: Requests,
+    /// Ended early when the endpoint is stopped, and looked at once a tick while the host is asked.
+    pub(super) waits: Waits,
     listener: RefCell<Option<Rc<Shut>>>,
     stopping: Cell<bool>,
     tasks: Rc<TaskCount>,
@@ -94,6 +100,8 @@ impl Endpoint {
             served: RefCell::default(),
             next_served: Cell::new(0),
             posts: Cell::new(0),
+            requests: Requests::default(),
+            waits: Waits::default(),
             listener: RefCell::default(),
             stopping: Cell::new(false),
             tasks: Rc::default(),
@@ -194,9 +202,9 @@ impl Endpoint {
         };
         match endpoint.zip(peer) {
             Some((endpoint, peer)) => {
-                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.lost());
+                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.drops.lost());
                 // A peer that is stopped tells raft nothing, but this one lives on.
-                peer.tasks.at_last(move || start(old.lost() > lost));
+                peer.tasks.at_last(move || start(old.drops.lost() > lost));
                 endpoint.let_go(&peer, ending);
             }
             // It moves on before it has come here, if there is anything of its transport here at all.
@@ -249,10 +257,7 @@ impl Endpoint {
     /// one that has waited longest is closed.
     pub(super) fn enter_waiting(&self, address: IpAddr, guard: &ServedGuard) {
         let leaves = self.waiting.borrow_mut().enter(address, guard.id);
-        if let Some(served) = leaves.and_then(|id| self.served.borrow().get(&id).map(|s| Rc::clone(&s.shut)))
-        {
-            served.shutdown();
-        }
+        self.close_served(leaves);
     }
 
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
@@ -263,6 +268,24 @@ impl Endpoint {
         }
         self.posts.set(self.posts.get() + 1);
         Some(Post { endpoint: Rc::clone(self) })
+    }
+
+    /// A request that anybody may make was served, and the connection stays for the next.
+    pub(super) fn keep(&self, address: IpAddr, guard: &ServedGuard) {
+        self.leave_waiting(guard);
+        self.close_served(self.requests.keep(address, guard.id));
+    }
+
+    /// The handshake of this connection is complete.
+    pub(super) fn leave_waiting(&self, guard: &ServedGuard) {
+        self.waiting.borrow_mut().leave(guard.id);
+    }
+
+    fn close_served(&self, id: Option<u64>) {
+        let shut = id.and_then(|id| self.served.borrow().get(&id).map(|served| Rc::clone(&served.shut)));
+        if let Some(shut) = shut {
+            shut.shutdown();
+        }
     }
 
     pub(super) fn set_listener(&self, shut: Rc<Shut>) {
@@ -284,6 +307,7 @@ impl Endpoint {
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
             }
+            self.waits.look_again();
             // It stays until then, for deadlines and for whoever stops it a second time.
             let (core, slot) =
                 (Rc::clone(&self.core), self.shared.slots[self.core.shared.index].load(Ordering::Acquire));
@@ -302,7 +326,10 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
-        let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
+        if self.requests.are_routed() {
+            self.waits.look_again();
+        }
+        let dropped = |peer: &&Rc<Peer>| peer.shared.drops.has_untold();
         let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {
             peer.report_dropped();
@@ -335,6 +362,7 @@ impl Drop for Post {
 impl Drop for ServedGuard {
     fn drop(&mut self) {
         self.endpoint.waiting.borrow_mut().leave(self.id);
+        self.endpoint.requests.leave(self.id);
         self.endpoint.served.borrow_mut().remove(&self.id);
     }
 }

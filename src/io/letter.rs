@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::congestion::Congestion;
 use super::core::Core;
 use super::insight::{CoreCounters, CoreStats};
 use crate::buf::Pool;
@@ -39,6 +40,7 @@ pub(crate) struct CoreShared {
     pub(crate) pool: Pool,
     /// What waits in lanes, counted for all cores together.
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) congestion: Congestion,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: CoreCounters,

@@ -72,12 +72,4 @@ impl Peer {
     fn size(&self, message: &Message) -> u64 {
         message_size(message, self.endpoint.shared.config.dialect) as u64
     }
-
-    /// Messages that the host has not taken and that are dropped: under whom they are from.
-    pub(super) fn count_received_failures(&self, messages: &[Message]) {
-        for run in messages.chunk_by(|a, b| a.from() == b.from()) {
-            let metrics = self.endpoint.shared.metrics.of(MemberId(run[0].from()));
-            metrics.received_failures.add(run.len() as u64);
-        }
-    }
 }

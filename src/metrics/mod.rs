@@ -8,6 +8,7 @@
 //!
 //! Nothing here locks, waits or allocates where messages move.
 
+mod drops;
 mod flush;
 mod follower;
 mod histogram;
@@ -17,6 +18,7 @@ mod registry;
 mod server;
 mod stage;
 
+pub use drops::{ByReason, Dropped, Rejected};
 pub use flush::{FLUSH_MESSAGES, Flushes};
 pub use follower::Follower;
 pub use histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};

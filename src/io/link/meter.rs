@@ -8,7 +8,7 @@ use crate::cores::Waiting;
 use crate::metrics::{Follower, Metrics, PeerMetrics, Stage, Stages};
 use crate::proto::codec::StreamKind;
 use crate::proto::stream::{Flushed, StreamWriter};
-use crate::raftpb::Message;
+use crate::raftpb::{Message, MessageClass};
 
 /// Where the desk of one link counts.
 #[derive(Clone, Debug)]
@@ -73,26 +73,29 @@ impl Meter {
         let encoded_at = self.encoded_at.take().unwrap_or(now);
         self.flight = Flight { encoded_at, began: now };
         let Meters { transport, peer, stages, .. } = &self.meters;
+        let messages = flushed.messages.total();
         peer.sent_bytes.add(flushed.bytes);
-        transport.flushes(self.kind).add(flushed.reason as usize, flushed.messages);
-        if flushed.messages > 0 {
-            stages.record(Stage::Encoded, now.saturating_duration_since(encoded_at), flushed.messages);
+        transport.flushes(self.kind).add(flushed.reason as usize, messages);
+        if messages > 0 {
+            stages.record(Stage::Encoded, now.saturating_duration_since(encoded_at), messages);
         }
-        if flushed.appends > 0 {
-            transport.server.sent_appends(now, flushed.appends as u64, flushed.append_bytes);
+        let appends = flushed.messages.get(MessageClass::Append);
+        if appends > 0 {
+            transport.server.sent_appends(now, appends as u64, flushed.append_bytes);
         }
     }
 
     /// The kernel has all of it.
     pub(super) fn written(&self, flushed: &Flushed, now: Instant) {
-        if flushed.messages == 0 {
+        let messages = flushed.messages.total();
+        if messages == 0 {
             return;
         }
         let Flight { encoded_at, began } = self.flight;
-        self.meters.stages.record(Stage::Written, now.saturating_duration_since(began), flushed.messages);
+        self.meters.stages.record(Stage::Written, now.saturating_duration_since(began), messages);
         if self.kind == StreamKind::Msgapp {
             let took = now.saturating_duration_since(encoded_at);
-            self.meters.follower.successes(flushed.messages as u64, took);
+            self.meters.follower.successes(messages as u64, took);
         }
     }
 

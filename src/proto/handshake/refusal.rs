@@ -51,6 +51,14 @@ pub enum Refusal {
     SnapshotSpace,
     /// The host did not take the snapshot; says why.
     SnapshotProcess(String),
+    /// The body of a probe, or of a request for the host, did not arrive whole.
+    ReadBody,
+    /// Such a body beyond its limit.
+    BodyTooLarge,
+    /// The host has not answered a request for a path of its own in time.
+    HostTimeout,
+    /// The host has thrown such a request away.
+    HostSilent,
 }
 
 impl Refusal {
@@ -62,15 +70,16 @@ impl Refusal {
             | Self::BadVersionHeader
             | Self::ReadMessage
             | Self::UnmarshalMessage
+            | Self::ReadBody
             | Self::SnapshotMessage(_)
             | Self::SnapshotType => 400,
             Self::NotFound | Self::InvalidPath | Self::InvalidFrom | Self::SenderNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::RemovedMember => 410,
             Self::IncompatibleVersion(_) | Self::ClusterIdMismatch | Self::ToFieldMismatch => 412,
-            Self::MessageTooLarge => 413,
-            Self::ProcessMessage | Self::SnapshotSave(_) | Self::SnapshotProcess(_) => 500,
-            Self::Busy => 503,
+            Self::MessageTooLarge | Self::BodyTooLarge => 413,
+            Self::HostSilent | Self::ProcessMessage | Self::SnapshotSave(_) | Self::SnapshotProcess(_) => 500,
+            Self::Busy | Self::HostTimeout => 503,
             Self::SnapshotSpace => 507,
         }
     }
@@ -101,7 +110,17 @@ impl Refusal {
             Self::SnapshotSave(why) => return format!("failed to save KV snapshot ({why})").into(),
             Self::SnapshotSpace => "not enough disk space for the snapshot",
             Self::SnapshotProcess(why) => return format!("failed to process raft message ({why})").into(),
+            Self::ReadBody => "error reading the body of the request",
+            Self::BodyTooLarge => "the body of the request is too large",
+            Self::HostTimeout => "no answer in time",
+            Self::HostSilent => "no answer",
         })
+    }
+
+    /// True if it counts as a handshake that failed. A host that does not answer is no fault of who asks.
+    #[must_use]
+    pub const fn is_clients_fault(&self) -> bool {
+        !matches!(self, Self::HostTimeout | Self::HostSilent)
     }
 
     /// True if whoever is there gets no answer, just the end of the connection.
