@@ -30,6 +30,7 @@ pub(crate) mod link;
 mod operation;
 mod peer;
 mod reader;
+mod receipt;
 mod rent;
 mod requests;
 mod resolve;
