@@ -94,8 +94,10 @@ pub use io::{
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
+#[cfg(feature = "prometheus")]
+pub use transport::MetricsCollector;
 #[cfg(feature = "io")]
-pub use transport::{Sent, Transport};
+pub use transport::{Sent, Transport, metrics_of};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

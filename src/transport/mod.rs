@@ -9,8 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+#[cfg(feature = "prometheus")]
+mod collector;
+mod metrics;
 mod send;
 
+#[cfg(feature = "prometheus")]
+pub use collector::MetricsCollector;
+pub use metrics::metrics_of;
 pub use send::Sent;
 
 use crate::config::{Config, Listen, Placement};
