@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 
 use super::core::Core;
 use super::rent::{Gather, Pieces, ReadSpace, Single};
@@ -298,9 +298,13 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(3);
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A unix socket has none of them, and needs none: its peer cannot die without the kernel knowing.
 fn set_options(stream: &std::net::TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

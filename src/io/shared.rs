@@ -18,7 +18,7 @@ use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
 
@@ -169,7 +169,12 @@ impl PeerShared {
 
     fn lives_at(&self, address: IpAddr) -> bool {
         let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
-        urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
+        let lives = |url: &PeerUrl| match url.port() {
+            Some(_) => url.host().parse() == Ok(address),
+            // Of a unix socket: all its clients have this address.
+            None => address.is_unspecified(),
+        };
+        urls.as_slice().iter().any(lives)
     }
 
     /// Tells the core that the lane has messages, unless it was told already.

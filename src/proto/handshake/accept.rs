@@ -2,7 +2,7 @@
 
 use crate::id::MemberId;
 use crate::proto::http::head::{HeadError, PeerHeaders, RequestHead};
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrls, Scheme};
 use crate::proto::stream_kind::StreamKind;
 use crate::proto::version::{Version, Versions};
 
@@ -141,7 +141,16 @@ fn introduction(headers: &PeerHeaders<'_>, own: &Identity, member: MemberId) -> 
         return None;
     }
     let peer_urls = PeerUrls::parse_header(headers.peer_urls?).ok()?;
+    if has_unix(&peer_urls) && !own.peer_urls.as_ref().is_some_and(has_unix) {
+        return None;
+    }
     Some(Introduction { member, peer_urls })
+}
+
+/// A stranger over the network must not make us talk to the sockets of this machine; where members are
+/// reached by such, everyone is of this machine.
+fn has_unix(urls: &PeerUrls) -> bool {
+    urls.as_slice().iter().any(|url| matches!(url.scheme(), Scheme::Unix | Scheme::Unixs))
 }
 
 impl Refused {

@@ -161,6 +161,16 @@ fn messages_are_posted_and_introduce_their_sender() {
 }
 
 #[test]
+fn nobody_introduces_a_socket_of_this_machine_unless_we_have_one() {
+    let introduced = format!("{GOOD}X-Server-From: 77\r\nX-PeerURLs: http://a:1,unix://b\r\n");
+    assert_eq!(ask("POST /raft", &introduced), Ok(Accepted::Pipeline(None)));
+    let headers =
+        PeerHeaders { peer_urls: Some("unix://b"), server_from: Some("77"), ..PeerHeaders::default() };
+    let own = Identity { peer_urls: PeerUrls::parse(["unix://a"]).ok(), ..own() };
+    assert!(introduction(&headers, &own, MemberId(0x77)).is_some());
+}
+
+#[test]
 fn probes_need_no_headers_and_unknown_paths_do_not_exist() {
     assert_eq!(ask("GET /raft/probing", ""), Ok(Accepted::Probing));
     assert_eq!(ask("PUT /raft/probing", ""), Ok(Accepted::Probing));
