@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::congestion::{Congestion, CongestionControl};
 use super::core::Core;
 use super::insight::CoreStats;
 use super::letter::CoreShared;
@@ -58,6 +59,8 @@ pub struct CoresConfig {
     /// of 1 KiB or more counted once however many peers it waits for. 1 GiB. What would exceed it is
     /// dropped as with a full lane; but an empty lane admits one message of any legal size.
     pub queued_bytes_max: usize,
+    /// Congestion control of all sockets. Set per socket, so the system's own stays as it is.
+    pub congestion_control: CongestionControl,
 }
 
 impl Default for CoresConfig {
@@ -68,6 +71,7 @@ impl Default for CoresConfig {
             spin: Spin::Adaptive(SPIN_DEFAULT),
             ring_entries: RING_ENTRIES,
             queued_bytes_max: QUEUED_BYTES_MAX,
+            congestion_control: CongestionControl::Auto,
         }
     }
 }
@@ -140,6 +144,7 @@ impl Cores {
     /// the cause and the cure.
     pub fn start(config: &CoresConfig) -> Result<Self, StartError> {
         config.validate()?;
+        let congestion = Congestion::choose(&config.congestion_control)?;
         sys::ignore_sigpipe();
         let mut inner = Inner {
             cores: Vec::new(),
@@ -150,7 +155,7 @@ impl Cores {
         };
         for (index, &cpu) in config.cpus.iter().enumerate() {
             // On an error `inner` is dropped, which stops those that run.
-            let (core, thread) = start_one(config, index, cpu, &inner.backlog)?;
+            let (core, thread) = start_one(config, index, cpu, &inner.backlog, congestion.clone())?;
             inner.cores.push(core);
             inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -254,6 +259,7 @@ fn start_one(
     index: usize,
     cpu: usize,
     backlog: &Arc<Backlog>,
+    congestion: Congestion,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
     let shared = Arc::new(CoreShared {
@@ -261,6 +267,7 @@ fn start_one(
         load: Load::new(),
         pool: Pool::new(),
         backlog: Arc::clone(backlog),
+        congestion,
         mailbox: Mailbox::default(),
         doorbell,
     });

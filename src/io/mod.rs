@@ -10,6 +10,7 @@
 //! - **N8** every wait has a second reason to end.
 
 mod accept;
+mod congestion;
 mod conn;
 pub(crate) mod core;
 mod cores;
@@ -42,6 +43,7 @@ mod waits;
 mod writer;
 
 pub(crate) use self::core::Core;
+pub use congestion::CongestionControl;
 pub use cores::{Cores, CoresConfig};
 pub(crate) use endpoint::Endpoint;
 pub use guard::Ending;

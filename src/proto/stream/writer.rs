@@ -28,7 +28,13 @@ pub const FLUSH_BYTES: usize = 56 << 10;
 /// the line); the rest stays in the lane, where it is counted by messages and can still be told.
 pub const ENCODED_BYTES_MAX: usize = 1 << 20;
 
-const _: () = assert!(FLUSH_BYTES < ENCODED_BYTES_MAX);
+/// The same with payloads that are taken by reference, on the `msgapp` stream: as much as a socket's
+/// buffer takes by Linux's default. They cost no memory of ours, and one that need not wait in the
+/// lane is not counted, cloned and dropped there. The `message` stream keeps to
+/// [`ENCODED_BYTES_MAX`], for heartbeats come behind.
+pub const REFERRED_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(FLUSH_BYTES < ENCODED_BYTES_MAX && ENCODED_BYTES_MAX < REFERRED_BYTES_MAX);
 
 /// What a stream writer needs to know once.
 #[derive(Clone, Debug)]
@@ -165,7 +171,13 @@ impl StreamWriter {
     /// True if a message may be pushed now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.connection.as_ref().is_some_and(|c| !c.ended && c.outbox.len() < ENCODED_BYTES_MAX)
+        let all_max = match self.config.kind {
+            StreamKind::Msgapp => REFERRED_BYTES_MAX,
+            StreamKind::Message => ENCODED_BYTES_MAX,
+        };
+        self.connection
+            .as_ref()
+            .is_some_and(|c| !c.ended && c.outbox.copied() < ENCODED_BYTES_MAX && c.outbox.len() < all_max)
     }
 
     /// True if a connection is attached with nothing encoded and nothing in flight.

@@ -244,6 +244,20 @@ fn room_ends_with_the_bytes_that_wait_and_comes_back_when_they_leave() {
 }
 
 #[test]
+fn payloads_by_reference_have_more_room_where_no_heartbeat_waits_behind_them() {
+    for (size, bytes_max) in [(100 << 10, REFERRED_BYTES_MAX), (3 << 10, ENCODED_BYTES_MAX)] {
+        let (mut writer, _) = attached(StreamKind::Msgapp);
+        let mut pushed = 0;
+        while writer.has_room() {
+            writer.push(&append(0, size));
+            pushed += 1;
+        }
+        let expected = bytes_max / size;
+        assert!((expected - 20..=expected + 1).contains(&pushed), "{pushed} of {size} bytes");
+    }
+}
+
+#[test]
 fn a_detach_tells_what_was_encoded_and_is_not_known_to_be_written() {
     let (mut writer, now) = attached(StreamKind::Message);
     for _ in 0..3 {
