@@ -90,9 +90,11 @@ pub struct Config {
     pub dial_frequency: f64,
     /// Bounds of frames.
     pub frames: FrameLimits,
-    /// Messages queued per peer and stream. 4,096.
+    /// Messages queued per peer and stream. 4,096. Where more than appends waits, on the `message`
+    /// stream, appends fill three quarters of it, proposals 7/8, acks 15/16, votes and heartbeats all.
     pub lane_messages_max: usize,
-    /// Bytes queued per peer and stream. 64 MiB: a follower that is cut off costs no more.
+    /// Bytes queued per peer and stream, shared likewise. 64 MiB: a follower that is cut off costs no
+    /// more.
     pub lane_bytes_max: usize,
     /// Connections whose handshake is not complete. 256: fifty peers, four connections each, and
     /// some probes.

@@ -8,6 +8,7 @@ use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::{DialRefusal, Refusal};
 use crate::proto::stream::ReadError;
+use crate::raftpb::MessageClass;
 
 /// Which way the bytes of a stream flow, seen from here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -36,11 +37,14 @@ pub enum DropReason {
     UnknownPeer,
     /// The transport or the peer was stopped.
     Stopped,
+    /// Where there was no room, a heartbeat that waited took over what this one said: nothing is lost,
+    /// and raft is told nothing.
+    Superseded,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
         Self::LaneFull(Refused::Process),
@@ -50,7 +54,14 @@ impl DropReason {
         Self::TooLarge,
         Self::UnknownPeer,
         Self::Stopped,
+        Self::Superseded,
     ];
+
+    /// True if raft is told that the peer is unreachable: not of what the host holds back on purpose,
+    /// nor of what is superfluous.
+    pub(crate) const fn is_loss(self) -> bool {
+        !matches!(self, Self::Paused | Self::Superseded)
+    }
 
     /// Its place in [`DropReason::ALL`].
     pub(crate) const fn index(self) -> usize {
@@ -64,6 +75,7 @@ impl DropReason {
             Self::TooLarge => 6,
             Self::UnknownPeer => 7,
             Self::Stopped => 8,
+            Self::Superseded => 9,
         }
     }
 }
@@ -193,6 +205,8 @@ pub enum Event {
     Dropped {
         /// To whom.
         peer: MemberId,
+        /// Of which class.
+        class: MessageClass,
         /// How many.
         messages: usize,
         /// Why.
@@ -202,6 +216,8 @@ pub enum Event {
     Rejected {
         /// Over whose stream they came.
         peer: MemberId,
+        /// Of which class.
+        class: MessageClass,
         /// How many.
         messages: usize,
         /// Why.

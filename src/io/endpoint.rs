@@ -203,9 +203,9 @@ impl Endpoint {
         };
         match endpoint.zip(peer) {
             Some((endpoint, peer)) => {
-                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.lost());
+                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.drops.lost());
                 // A peer that is stopped tells raft nothing, but this one lives on.
-                peer.tasks.at_last(move || start(old.lost() > lost));
+                peer.tasks.at_last(move || start(old.drops.lost() > lost));
                 endpoint.let_go(&peer, ending);
             }
             // It moves on before it has come here, if there is anything of its transport here at all.
@@ -330,7 +330,7 @@ impl Resident for Endpoint {
         if self.requests.are_routed() {
             self.waits.look_again();
         }
-        let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
+        let dropped = |peer: &&Rc<Peer>| peer.shared.drops.has_untold();
         let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {
             peer.report_dropped();

@@ -17,6 +17,7 @@ mod cores;
 mod deliver;
 mod dial;
 mod doorbell;
+mod drops;
 mod endpoint;
 mod guard;
 mod handover;

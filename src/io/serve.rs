@@ -261,7 +261,7 @@ impl Endpoint {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);
-            self.emit(&Event::Rejected { peer: from, messages: 1, reason });
+            self.emit(&Event::Rejected { peer: from, class: message.class(), messages: 1, reason });
             return Err(Refusal::ProcessMessage);
         }
         let proposals = message.is(MessageType::MsgProp);

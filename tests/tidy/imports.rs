@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("raft", &["id", "raftpb"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
-    ("event", &["cores", "id", "proto"]),
+    ("event", &["cores", "id", "proto", "raftpb"]),
     ("routes", &[]),
     ("config", &["error", "event", "id", "proto", "routes"]),
     ("metrics", &["event", "id", "proto", "raftpb"]),

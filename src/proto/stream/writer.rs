@@ -10,7 +10,7 @@ use super::planted::{Bug, Planted};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
-use crate::raftpb::Message;
+use crate::raftpb::{ClassCounts, Message};
 
 /// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
 pub const LANE_MESSAGES_MAX: usize = 4096;
@@ -95,7 +95,7 @@ pub(super) struct Connection {
     pub(super) encoder: Encoder,
     pub(super) outbox: Outbox,
     /// Messages in the outbox, and their protobuf bytes.
-    unflushed_messages: usize,
+    unflushed: ClassCounts,
     unflushed_bytes: u64,
     /// Messages in the chain that the kernel holds, and when it must have moved.
     in_flight: Option<InFlight>,
@@ -107,7 +107,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct InFlight {
-    messages: usize,
+    messages: ClassCounts,
     stalled_at: Instant,
 }
 
@@ -141,7 +141,7 @@ impl StreamWriter {
                 self.config.dialect,
             ),
             outbox: Outbox::new(self.pool.clone(), framing),
-            unflushed_messages: 0,
+            unflushed: ClassCounts::default(),
             unflushed_bytes: 0,
             in_flight: None,
             drained: true,
@@ -152,14 +152,16 @@ impl StreamWriter {
         self.connection = Some(connection);
     }
 
-    /// The connection is gone. Returns how many messages were encoded but not known to be written:
+    /// The connection is gone. Returns which messages were encoded but not known to be written:
     /// they are lost, and never sent again on another stream (a torn frame cannot be told apart).
-    pub fn detach(&mut self) -> usize {
-        let Some(connection) = self.connection.take() else { return 0 };
-        let in_flight = connection.in_flight.as_ref().map_or(0, |f| f.messages);
-        let lost = connection.unflushed_messages + in_flight;
+    pub fn detach(&mut self) -> ClassCounts {
+        let Some(connection) = self.connection.take() else { return ClassCounts::default() };
+        let mut lost = connection.unflushed;
+        if !self.planted.is(Bug::ForgetInFlight) {
+            lost += connection.in_flight.as_ref().map_or_else(ClassCounts::default, |f| f.messages);
+        }
         self.planted.detached(connection);
-        if self.planted.is(Bug::ForgetInFlight) { lost - in_flight } else { lost }
+        lost
     }
 
     /// True while a connection is attached and not ended: only then the writer is picked.
@@ -201,7 +203,7 @@ impl StreamWriter {
     pub fn push(&mut self, message: &Message) {
         let connection = self.connection.as_mut().expect("has_room was asked");
         let bytes = connection.encoder.encode(message, &mut connection.outbox);
-        connection.unflushed_messages += 1;
+        connection.unflushed.add(message.class(), 1);
         connection.unflushed_bytes += bytes as u64;
         connection.drained = false;
         self.counters.messages += 1;
@@ -233,7 +235,7 @@ impl StreamWriter {
         let reason = connection.flush_due()?;
         self.counters.flushes[reason as usize] += 1;
         self.counters.flushed_bytes += std::mem::take(&mut connection.unflushed_bytes);
-        let messages = std::mem::take(&mut connection.unflushed_messages);
+        let messages = std::mem::take(&mut connection.unflushed);
         connection.urgent = false;
         connection.in_flight = Some(InFlight { messages, stalled_at: now + self.config.stall_timeout });
         Some(connection.outbox.flush())
@@ -334,7 +336,7 @@ impl Connection {
             Some(Flush::Urgent)
         } else if self.outbox.len() > FLUSH_BYTES {
             Some(Flush::Bytes)
-        } else if self.unflushed_messages > FLUSH_MESSAGES {
+        } else if self.unflushed.total() > FLUSH_MESSAGES {
             Some(Flush::Messages)
         } else {
             None
