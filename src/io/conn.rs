@@ -242,6 +242,13 @@ impl Conn {
         sys::shutdown_write(self.stream.as_raw_fd());
     }
 
+    /// Sends a byte if the socket takes one now.
+    pub(super) fn send_byte(&self, byte: u8) {
+        if let Ok(fd) = self.shut.fd() {
+            sys::send_byte(fd, byte);
+        }
+    }
+
     /// Writes all of a small piece: a head, a refusal.
     pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let mut chain = Chain::default();

@@ -19,6 +19,7 @@ use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, judge, needs_body, write_stre
 use crate::proto::http::body::{BodyDecoder, BodyState, Marks};
 use crate::proto::http::head::{Framing, HeadSearch, ResponseHead};
 use crate::proto::peer_url::PeerUrl;
+use crate::proto::stream::Echo;
 
 /// The body of a refusal is a sentence: it is there at once or not worth waiting for.
 const REFUSAL_BODY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ pub(super) struct Established {
     pub(super) body: BodyDecoder,
     /// Bytes behind the response head.
     pub(super) rest: Vec<u8>,
+    /// Where the writer wants its link heartbeats echoed.
+    pub(super) echo: Option<Echo>,
 }
 
 /// Dials one stream of a peer at one URL.
@@ -151,7 +154,8 @@ async fn request(
     if conn.shut().is_done() {
         return Err(DialError::Timeout);
     }
-    Ok(Established { conn, body: BodyDecoder::new(established.framing), rest: input.bytes().to_vec() })
+    let (body, rest) = (BodyDecoder::new(established.framing), input.bytes().to_vec());
+    Ok(Established { conn, body, rest, echo: established.echoes.then(Echo::default) })
 }
 
 fn parse(bytes: &[u8]) -> Result<ResponseHead<'_>, DialError> {

@@ -192,7 +192,13 @@ impl PeerShared {
     pub(crate) fn stats(&self) -> PeerStats {
         let dropped = self.drops.snapshot();
         let [msgapp, message] = &self.links;
-        PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
+        PeerStats {
+            core: self.core.index,
+            msgapp: msgapp.stats(),
+            message: message.stats(),
+            dropped,
+            ..PeerStats::default()
+        }
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

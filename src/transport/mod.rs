@@ -19,7 +19,7 @@ use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
-use crate::io::{Cores, Ending, Endpoint, Listener, PeerStats, Posted};
+use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
 use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
@@ -248,7 +248,11 @@ impl Transport {
         let peer = self.shared.peer(id.into())?;
         let (sender, receiver) = sync_channel(1);
         let of_letter = Arc::clone(&peer);
-        peer.core.run(move |_| drop(sender.send(of_letter.stats())));
+        peer.core.run(move |core| {
+            let slot = of_letter.slot.load(Ordering::Acquire);
+            let found = Peer::on(core, slot, &of_letter);
+            drop(sender.send(found.map_or_else(|| of_letter.stats(), |peer| peer.stats())));
+        });
         receiver.recv_timeout(Duration::from_secs(1)).ok()
     }
 

@@ -28,6 +28,8 @@ pub enum Accepted {
         kind: StreamKind,
         /// The member that dialled.
         peer: MemberId,
+        /// Whether our link heartbeats are echoed on it: the answer says so.
+        echoes: bool,
     },
     /// Read one message from the body.
     Pipeline(Option<Introduction>),
@@ -132,7 +134,7 @@ fn accept_stream(
     if head.headers.raft_to != Some(own.member.to_string().as_str()) {
         return refused(Refusal::ToFieldMismatch);
     }
-    Ok(Accepted::Stream { kind, peer })
+    Ok(Accepted::Stream { kind, peer, echoes: own.echoes && head.echoes })
 }
 
 /// URLs that are wrong introduce nobody; in etcd they panic (protocol section 17 row 12).

@@ -9,6 +9,7 @@ pub(in crate::proto::handshake) fn own() -> Identity {
         cluster: ClusterId(0x1a2b),
         versions: Versions::default(),
         peer_urls: Some(peer_urls),
+        echoes: false,
     }
 }
 
@@ -50,7 +51,7 @@ fn both_streams_lead_to_the_writer_of_the_dialler() {
     for kind in StreamKind::ALL {
         for id in ["1", "0001"] {
             let line = format!("GET /raft/stream/{}/{id}?x=y", kind.path_element());
-            assert_eq!(ask(&line, GOOD), Ok(Accepted::Stream { kind, peer: MemberId(1) }));
+            assert_eq!(ask(&line, GOOD), Ok(Accepted::Stream { kind, peer: MemberId(1), echoes: false }));
         }
     }
 }
