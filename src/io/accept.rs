@@ -1,7 +1,7 @@
 //! The listener: accepts, limits, and starts to serve.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::conn::Shut;
 use super::endpoint::Endpoint;
-use super::listener::Listener;
+use super::listener::{Listener, UNIX_REMOTE};
 use super::serve;
 use crate::error::Advised;
 use crate::event::Event;
@@ -69,14 +69,11 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
     Ok(())
 }
 
-/// A client of a unix socket has no address: [`UNIX_CLIENT`] stands for all of them.
+/// A client of a unix socket has no address: [`UNIX_REMOTE`] stands for all of them.
 fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, address) = SockRef::from(listener).accept()?;
-    Ok((socket.into(), address.as_socket().unwrap_or(UNIX_CLIENT)))
+    Ok((socket.into(), address.as_socket().unwrap_or(UNIX_REMOTE)))
 }
-
-/// Nobody connects from this address.
-const UNIX_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// To wait with. A transport that has started listens: if no descriptor is free that is told, and
 /// one is waited for, until the endpoint stops.

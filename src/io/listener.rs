@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use crate::error::StartError;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// Stands for the other end of a unix socket, which has no address. Nobody connects from this one.
+pub(super) const UNIX_REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A socket that listens. The file of a unix socket is removed when it is dropped.
 pub(crate) struct Listener {

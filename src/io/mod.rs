@@ -10,8 +10,10 @@
 //! - **N8** every wait has a second reason to end.
 
 mod accept;
+mod answer;
 mod congestion;
 mod conn;
+mod connect;
 pub(crate) mod core;
 mod cores;
 mod deliver;
