@@ -31,6 +31,8 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, listener: Listener) {
     endpoint.set_listener(Rc::clone(&shut));
     let of_task = Rc::clone(endpoint);
     endpoint.spawn("listener", async move {
+        // All of it: naming the socket alone would leave its file to be removed now.
+        let listener = listener;
         if let Err(error) = run(&of_task, &listener.socket).await {
             tell(&of_task, &error);
         }
