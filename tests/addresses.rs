@@ -89,7 +89,7 @@ fn members_talk_over_ipv6() {
         let up = |event: &Event| matches!(event, Event::StreamUp { peer, direction: Direction::Reader, .. } if peer.0 == 3);
         wait_until("it is reached", || member.host.saw(up));
     }
-    [&one, &two, &three].map(stop);
+    [&one, &two, &three].into_iter().for_each(stop);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn members_talk_over_unix_sockets_and_leave_no_file() {
             assert_eq!(got.message.index(), index - 1);
         }
     }
-    [&one, &two].map(stop);
+    [&one, &two].into_iter().for_each(stop);
     assert!(names.iter().all(|name| !name.exists()), "the sockets' files are removed");
 }
 
@@ -126,7 +126,7 @@ fn a_unix_url_with_a_port_is_the_name_of_a_file_of_the_working_directory() {
     two.transport().add_peer(1, [&url]).expect("a good peer");
     one.add(&two);
     talk(&one, &two);
-    [&one, &two].map(stop);
+    [&one, &two].into_iter().for_each(stop);
     assert!(!Path::new(&name).exists());
 }
 
@@ -213,6 +213,6 @@ fn a_dead_first_url_is_healed_by_the_next() {
         let events = one.host.events.lock().expect("no panic");
         events.iter().filter(|event| up_again(event)).count() >= 4
     });
-    [&one, &two].map(stop);
+    [&one, &two].into_iter().for_each(stop);
     drop(TcpStream::connect(dead));
 }
