@@ -32,6 +32,7 @@ mod listener;
 mod operation;
 mod peer;
 mod reader;
+mod receipt;
 mod rent;
 mod requests;
 mod resolve;

@@ -167,7 +167,7 @@ impl Peer {
     /// does.
     pub(super) fn report_lost(&self, lost: ClassCounts, reason: DropReason) {
         for (class, messages) in lost.iter() {
-            self.shared.drops.note_told(reason, class, messages);
+            self.shared.note_told(reason, class, messages);
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
         }
         if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
@@ -192,6 +192,7 @@ impl Peer {
         let edge = self.status.borrow_mut().activate(now);
         if edge == Some(Edge::Activate) {
             self.shared.set_active_since(self.endpoint.shared.epoch, Some(now));
+            self.shared.metrics.active.add(1);
             self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
         }
     }
@@ -200,6 +201,8 @@ impl Peer {
         let edge = self.status.borrow_mut().deactivate(source, action);
         if edge.is_some() {
             self.shared.set_active_since(self.endpoint.shared.epoch, None);
+            self.shared.metrics.active.add(-1);
+            self.shared.metrics.disconnected.add(1);
             let reason = failure_text(self.shared.id, source, action, &reason);
             self.endpoint.emit(&Event::PeerInactive { peer: self.shared.id, reason });
         }

@@ -119,7 +119,7 @@ async fn write(
         // A connection that was replaced meanwhile has no machine any more that knows of this chain.
         let Some(mut desk) = poll_fn(|cx| peer.poll_desk(kind, generation, cx)).await else { return Ok(()) };
         if chain.is_empty() {
-            desk.machine.handle_written();
+            desk.handle_written();
             return Ok(());
         }
         desk.machine.handle_progress(Instant::now());
@@ -227,6 +227,7 @@ impl Peer {
             return;
         }
         if self.detach(kind, reason) && !self.is_stopping() {
+            self.shared.metrics.sent_failures.add(1);
             self.deactivate(Source::Stream(kind), action, reason);
         }
     }

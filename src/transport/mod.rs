@@ -20,7 +20,6 @@ use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
-use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -63,7 +62,7 @@ impl Transport {
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
         });
         let transport = Self { shared, local_addr };
         let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());
@@ -134,8 +133,7 @@ impl Transport {
             Some(core) => self.core(core)?,
             None => idlest(&self.shared.cores),
         };
-        let metrics = self.shared.metrics.of_member(id);
-        let peer = Arc::new(PeerShared::new(id, urls, &self.shared.config, Arc::clone(core), metrics));
+        let peer = Arc::new(PeerShared::new(id, urls, &self.shared, Arc::clone(core), Arc::default()));
         peers.insert(id, Arc::clone(&peer));
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
@@ -159,7 +157,7 @@ impl Transport {
             ending.complete();
             return Ok(ending);
         };
-        let moved = Arc::new(peer.moved(&self.shared.config, Arc::clone(to)));
+        let moved = Arc::new(peer.moved(&self.shared, Arc::clone(to)));
         let old = std::mem::replace(peer, Arc::clone(&moved));
         old.stopped.store(true, Ordering::Release);
         let (transport, posted) = (Arc::clone(&self.shared), Posted::new(&ending));

@@ -23,8 +23,8 @@ pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
 #[cfg(feature = "test-support")]
 pub use planted::Bug;
-pub use reader::{ReadError, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
+pub use reader::{ReadError, Received, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
 pub use writer::{
-    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, REFERRED_BYTES_MAX, Stalled,
-    StreamWriter, StreamWriterConfig, WriterCounters,
+    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, Flushed, LANE_MESSAGES_MAX, REFERRED_BYTES_MAX,
+    Stalled, StreamWriter, StreamWriterConfig, WriterCounters,
 };
