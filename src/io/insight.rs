@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::round_trips::RoundTrips;
 use crate::buf::PoolStats;
 use crate::event::DropReason;
 use crate::proto::stream::WriterCounters;
@@ -78,6 +79,8 @@ pub struct PeerStats {
     pub msgapp: LinkStats,
     /// Its `message` stream.
     pub message: LinkStats,
+    /// Round trips of both streams; `None` before the first, and for ever with etcd at the other end.
+    pub round_trips: Option<RoundTrips>,
     /// By reason and class.
     pub(super) dropped: [[u64; MessageClass::ALL.len()]; DropReason::ALL.len()],
 }

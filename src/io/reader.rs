@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use super::conn::{Conn, Shut};
 use super::deliver::Backlog;
 use super::dial::{self, Established};
+use super::echo;
 use super::peer::Peer;
 use super::shared::lane_of;
 use crate::event::{DialError, Direction, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::pace::Pace;
 use crate::proto::status::{Action, Source};
-use crate::proto::stream::{Backpressure, Decision, ReadError, Step, StreamReader, StreamReaderConfig};
+use crate::proto::stream::{Backpressure, Decision, Echo, ReadError, Step, StreamReader, StreamReaderConfig};
 
 /// A stream reader with the connection it has.
 pub(super) struct ReaderSlot {
@@ -134,7 +135,7 @@ fn panicked(peer: &Rc<Peer>, kind: StreamKind) {
 }
 
 async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> ReadError {
-    let Established { mut conn, body, rest } = established;
+    let Established { mut conn, body, rest, mut echo } = established;
     let slot = &peer.readers[lane_of(kind)];
     let config = &peer.endpoint.shared.config;
     let reader = StreamReaderConfig {
@@ -149,7 +150,7 @@ async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> Re
     *slot.machine.borrow_mut() = Some(machine);
     slot.set_shut(Some(conn.shut()));
     slot.expired.set(None);
-    let error = read_until_broken(peer, kind, slot, &mut conn).await;
+    let error = read_until_broken(peer, kind, slot, &mut conn, echo.as_mut()).await;
     *slot.machine.borrow_mut() = None;
     conn.shut().shutdown();
     slot.expired.take().unwrap_or(error)
@@ -160,6 +161,7 @@ async fn read_until_broken(
     kind: StreamKind,
     slot: &ReaderSlot,
     conn: &mut Conn,
+    mut echo: Option<&mut Echo>,
 ) -> ReadError {
     let mut batch = Vec::new();
     let mut now = Instant::now();
@@ -173,6 +175,9 @@ async fn read_until_broken(
         // The first time round: what came behind the response head.
         let (step, mut received) =
             slot.with(|machine| (machine.decode_step(now, &mut batch), machine.take_received()));
+        if let Some(echo) = &mut echo {
+            echo::send(conn, echo, slot.with(|machine| machine.link_heartbeats()));
+        }
         if step.is_err() {
             received = peer.received_before_error(&batch);
         }

@@ -19,7 +19,7 @@ use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
 use crate::raftpb::{ClassCounts, MessageClass};
@@ -168,7 +168,12 @@ impl PeerShared {
 
     fn lives_at(&self, address: IpAddr) -> bool {
         let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
-        urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
+        let lives = |url: &PeerUrl| match url.port() {
+            Some(_) => url.host().parse() == Ok(address),
+            // Of a unix socket: all its clients have this address.
+            None => address.is_unspecified(),
+        };
+        urls.as_slice().iter().any(lives)
     }
 
     /// Tells the core that the lane has messages, unless it was told already.
@@ -202,7 +207,13 @@ impl PeerShared {
     pub(crate) fn stats(&self) -> PeerStats {
         let dropped = self.drops.snapshot();
         let [msgapp, message] = &self.links;
-        PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
+        PeerStats {
+            core: self.core.index,
+            msgapp: msgapp.stats(),
+            message: message.stats(),
+            dropped,
+            ..PeerStats::default()
+        }
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

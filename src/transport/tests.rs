@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::config::Listen;
 use crate::event::{Direction, Event};
 use crate::io::CoresConfig;
 use crate::io::link::Moment;

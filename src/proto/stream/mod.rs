@@ -8,6 +8,7 @@
 //! ```
 
 mod backpressure;
+mod echo;
 mod inbox;
 mod outbox;
 mod planted;
@@ -17,6 +18,7 @@ mod writer;
 pub use backpressure::{
     Backpressure, CATCH_UP_BYTES, Decision, HOLD_MAX, OFFER_INTERVAL_MAX, OFFER_INTERVAL_MIN,
 };
+pub use echo::{CONNECTION_OPTION, Echo, Echoes, TooManyEchoes};
 pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
 #[cfg(feature = "test-support")]
