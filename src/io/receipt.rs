@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::endpoint::Endpoint;
 use super::peer::Peer;
 use crate::id::MemberId;
 use crate::metrics::Stage;
@@ -71,5 +72,16 @@ impl Peer {
 
     fn size(&self, message: &Message) -> u64 {
         message_size(message, self.endpoint.shared.config.dialect) as u64
+    }
+}
+
+impl Endpoint {
+    /// Counts a message that was posted, with the bytes of its body.
+    pub(super) fn count_posted(&self, message: &Message, bytes: u64) {
+        let metrics = &self.shared.metrics;
+        metrics.of(MemberId(message.from())).received_bytes.add(bytes);
+        if message.is(MessageType::MsgApp) {
+            metrics.server.received_appends(self.core.now(), 1, bytes);
+        }
     }
 }

@@ -196,8 +196,16 @@ impl Served<'_> {
 
     async fn take_message(&mut self, request: &RequestHead<'_>) -> Result<(), Refusal> {
         let limits = self.endpoint.shared.config.frames;
-        let message = self.collect_body(request, limits.frame_bytes_max).await?;
-        let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+        let body = self.collect_body(request, limits.frame_bytes_max).await;
+        let whole = body.and_then(|body| {
+            let message = decode_bare_message(&body, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+            Ok((message, body.len() as u64))
+        });
+        // Of what is no message nothing is known but the address that it came from.
+        let (message, bytes) = whole.inspect_err(|_| {
+            self.endpoint.shared.metrics.address().received_failures.add(1);
+        })?;
+        self.endpoint.count_posted(&message, bytes);
         self.endpoint.process_posted(message)
     }
 
