@@ -1,5 +1,7 @@
 //! Handing over to the host what a stream brought, and keeping what it leaves.
 
+use std::rc::Rc;
+
 use super::link::rank;
 use super::peer::Peer;
 use super::reader::ReaderSlot;
@@ -59,10 +61,15 @@ fn count(backlog: &Backlog) -> usize {
 impl Peer {
     /// Hands a batch to the host, in order, behind what it has left and proposals apart. `batch` is
     /// empty afterwards.
-    pub(super) fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
-        if self.is_paused() {
-            return self.reject(batch, RejectReason::Paused);
+    pub(super) fn deliver(self: &Rc<Self>, kind: StreamKind, batch: &mut Vec<Message>) {
+        let held = self.shared.faults.held();
+        if held.is_free() || self.pass_faults(held, kind, batch) {
+            self.deliver_now(kind, batch);
         }
+    }
+
+    /// As [`Peer::deliver`], past the faults.
+    pub(super) fn deliver_now(&self, kind: StreamKind, batch: &mut Vec<Message>) {
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
@@ -80,7 +87,7 @@ impl Peer {
     }
 
     /// Another offer of what the host has left, if it has left something.
-    pub(super) fn offer_again(&self, kind: StreamKind) {
+    pub(super) fn offer_again(self: &Rc<Self>, kind: StreamKind) {
         if count(&self.readers[lane_of(kind)].backlog.borrow()) > 0 {
             self.deliver(kind, &mut Vec::new());
         }
@@ -158,14 +165,14 @@ impl Peer {
         });
     }
 
-    fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
+    pub(super) fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
         if !batch.is_empty() {
             self.tell_rejected(batch.iter().collect(), reason);
             batch.clear();
         }
     }
 
-    fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
+    pub(super) fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
         let peer = self.shared.id;
         for (class, messages) in counts.iter() {
             self.endpoint.emit(&Event::Rejected { peer, class, messages, reason });

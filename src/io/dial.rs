@@ -15,6 +15,7 @@ use super::shared::lane_of;
 use crate::error::Advised;
 use crate::event::DialError;
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::Side;
 use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, judge, needs_body, write_stream_request};
 use crate::proto::http::body::{BodyDecoder, BodyState, Marks};
 use crate::proto::http::head::{Framing, HeadSearch, ResponseHead};
@@ -37,6 +38,9 @@ pub(super) async fn stream(
     kind: StreamKind,
     url: &PeerUrl,
 ) -> Result<Established, DialError> {
+    if peer.shared.faults.is_apart(Side::Receiving) {
+        return Err(DialError::Connect("refused by an injected fault".to_owned()));
+    }
     let port = url.port().ok_or_else(|| DialError::Resolve(format!("{} has no port", url.as_str())))?;
     let resolver = peer.endpoint.cores.resolver();
     // A look-up may take long, and nobody needs it once the peer is stopped.

@@ -19,6 +19,7 @@ mod dial;
 mod doorbell;
 mod drops;
 mod endpoint;
+pub(crate) mod faults;
 mod guard;
 mod handover;
 mod input;
