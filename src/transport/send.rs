@@ -139,7 +139,7 @@ impl<'a> Sender<'a> {
         let class = parcel.message().class();
         let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
         let put = lane(peer, parcel.message(), frame_bytes_max).and_then(|lane| {
-            let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit());
+            let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit(self.moment));
             visit.put(parcel).map_err(DropReason::LaneFull)
         });
         match put {
@@ -190,11 +190,11 @@ impl<'a> Sender<'a> {
         for (lane, mut visit) in visits.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
-                visit.get_or_insert_with(|| peer.links[lane].visit());
+                visit.get_or_insert_with(|| peer.links[lane].visit(self.moment));
             }
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
-                if visit.end(self.moment, last) {
+                if visit.end(last) {
                     self.leave_to_core(peer, lane);
                 }
             }
@@ -228,6 +228,7 @@ impl<'a> Sender<'a> {
         self.sent.dropped += counts.total();
         let reason = DropReason::UnknownPeer;
         for (class, messages) in counts.iter() {
+            self.transport.shared.metrics.other().dropped.count(reason, class, messages);
             self.transport.shared.config.observer.event(&Event::Dropped {
                 peer: to,
                 class,
