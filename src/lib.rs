@@ -93,12 +93,13 @@ pub use io::{
     Signal,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
+pub use proto::fault::{Fault, Injection, InjectionId, Side};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "prometheus")]
 pub use transport::MetricsCollector;
 #[cfg(feature = "io")]
-pub use transport::{Sent, Transport, metrics_of};
+pub use transport::{InjectionStats, Sent, Transport, metrics_of};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

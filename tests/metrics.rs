@@ -53,9 +53,12 @@ const BOTH: &[&str] = &["Local", "Remote"];
 const TO: &[&str] = &["To"];
 const FROM: &[&str] = &["From"];
 
-/// Protocol section 15, line by line; and the first bucket with the number of buckets, each of which
-/// ends at twice the one before it.
-const NETWORK: [(&str, &str, &[&str], Option<(f64, usize)>); 15] = [
+/// Name, type, labels; and the first bucket with the number of buckets, each of which ends at twice the
+/// one before it.
+type Row = (&'static str, &'static str, &'static [&'static str], Option<(f64, usize)>);
+
+/// Protocol section 15, line by line.
+const NETWORK: [Row; 15] = [
     ("etcd_network_active_peers", "gauge", BOTH, None),
     ("etcd_network_disconnected_peers_total", "counter", BOTH, None),
     ("etcd_network_peer_sent_bytes_total", "counter", TO, None),

@@ -23,6 +23,7 @@ mod drops;
 mod echo;
 mod endpoint;
 mod families;
+pub(crate) mod faults;
 mod guard;
 mod handover;
 mod input;
