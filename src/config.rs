@@ -74,6 +74,13 @@ pub struct Config {
     pub handshakes_max: usize,
     /// The same from one address. 32.
     pub handshakes_per_address_max: usize,
+    /// Bytes of a database that is received. 16 GiB, twice the largest that etcd recommends.
+    pub snapshot_bytes_max: u64,
+    /// A snapshot that moves less than 1 KiB a second for so long is given up. 30 s.
+    pub snapshot_stall_timeout: Duration,
+    /// What came of a snapshot that was cut is kept for so long, for a sender that is raftring too and
+    /// comes again. 2 minutes; zero keeps nothing.
+    pub snapshot_resume_time: Duration,
     /// Told of everything that happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -117,6 +124,9 @@ impl Config {
             lane_bytes_max: 64 << 20,
             handshakes_max: 256,
             handshakes_per_address_max: 32,
+            snapshot_bytes_max: 16 << 30,
+            snapshot_stall_timeout: Duration::from_secs(30),
+            snapshot_resume_time: Duration::from_secs(120),
             observer: Arc::new(NoObserver),
         }
     }
@@ -183,6 +193,12 @@ impl Config {
         if self.frames.entries_max == 0 {
             return wrong("frames.entries_max", "with 0 no entry could ever come in; the default is 2^20");
         }
+        if self.snapshot_bytes_max == 0 {
+            return wrong(
+                "snapshot_bytes_max",
+                "with 0 no snapshot could ever come in; the default is 16 GiB",
+            );
+        }
         Ok(())
     }
 
@@ -192,12 +208,17 @@ impl Config {
             ("read_timeout", self.read_timeout),
             ("write_timeout", self.write_timeout),
             ("dial_timeout", self.dial_timeout),
+            ("snapshot_stall_timeout", self.snapshot_stall_timeout),
         ];
         for (setting, time) in times {
             if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&time) {
                 let advice = format!("{time:?} is out of range: give 200 ms to 1 h");
                 return Err(ConfigError { setting, advice });
             }
+        }
+        if self.snapshot_resume_time > TIMEOUT_MAX {
+            let advice = format!("{:?} is out of range: give up to 1 h", self.snapshot_resume_time);
+            return Err(ConfigError { setting: "snapshot_resume_time", advice });
         }
         if self.heartbeat_interval * 2 > self.read_timeout {
             let advice = "must be at most half of read_timeout, or one late heartbeat ends a stream; etcd uses a third";
@@ -240,5 +261,8 @@ mod tests {
         assert_eq!(refused(|c| c.handshakes_per_address_max = 0), "handshakes_per_address_max");
         assert_eq!(refused(|c| c.frames.frame_bytes_max = 1), "frames.frame_bytes_max");
         assert_eq!(refused(|c| c.frames.entries_max = 0), "frames.entries_max");
+        assert_eq!(refused(|c| c.snapshot_bytes_max = 0), "snapshot_bytes_max");
+        assert_eq!(refused(|c| c.snapshot_stall_timeout = Duration::ZERO), "snapshot_stall_timeout");
+        assert_eq!(refused(|c| c.snapshot_resume_time = Duration::MAX), "snapshot_resume_time");
     }
 }

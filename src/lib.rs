@@ -70,6 +70,7 @@ mod models;
 pub mod proto;
 pub mod raft;
 pub mod raftpb;
+pub mod snapshot;
 mod sync;
 #[cfg(feature = "io")]
 mod transport;

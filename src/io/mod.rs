@@ -32,6 +32,7 @@ mod ring;
 mod serve;
 pub(crate) mod shared;
 mod signal;
+pub(crate) mod snapshot;
 mod spin;
 mod sys;
 mod timers;

@@ -11,6 +11,7 @@ pub mod peer_url;
 pub mod picker;
 pub mod pipeline;
 pub mod route;
+pub mod snapshot;
 pub mod status;
 pub mod stream;
 pub mod stream_kind;

@@ -210,6 +210,6 @@ fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<
     match route::pick(message.r#type(), working) {
         Via::Msgapp => Ok(0),
         Via::Message => Ok(1),
-        Via::Pipeline => Err(NO_STREAM),
+        Via::Pipeline | Via::Snapshot => Err(NO_STREAM),
     }
 }

@@ -3,18 +3,19 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
     ("cores", &["sync"]),
     ("id", &[]),
-    ("raft", &["id", "raftpb"]),
+    ("snapshot", &[]),
+    ("raft", &["id", "raftpb", "snapshot"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
     ("event", &["cores", "id", "proto"]),
     ("config", &["error", "event", "id", "proto"]),
-    ("io", &["buf", "config", "cores", "error", "event", "id", "proto", "raft", "raftpb"]),
+    ("io", &["buf", "config", "cores", "error", "event", "id", "proto", "raft", "raftpb", "snapshot"]),
 ];
 
 /// A layer names the layers it stands on and no other.
