@@ -65,6 +65,8 @@ mod event;
 pub mod id;
 #[cfg(feature = "io")]
 mod io;
+#[cfg(feature = "io")]
+pub mod metrics;
 #[cfg(all(test, loom))]
 mod models;
 pub mod proto;
@@ -88,6 +90,7 @@ pub use id::{ClusterId, MemberId};
 pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal};
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
+pub use raftpb::MessageClass;
 #[cfg(feature = "io")]
 pub use transport::{Sent, Transport};
 

@@ -2,9 +2,11 @@
 //! from `raftpb/raft.proto` and committed, with bytes as [`bytes::Bytes`] and presence kept, so
 //! that every dialect of etcd can be produced byte for byte.
 
+mod class;
 #[allow(missing_docs, clippy::doc_markdown, clippy::use_self, reason = "generated")]
 #[rustfmt::skip]
 mod generated;
 mod message;
 
+pub use class::MessageClass;
 pub use generated::*;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
+use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::PeerUrls;
@@ -36,6 +37,7 @@ pub(crate) struct TransportShared {
     pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
+    pub(crate) metrics: Metrics,
 }
 
 /// Which writer a lane belongs to; also its number.
@@ -63,6 +65,10 @@ pub(crate) struct PeerShared {
     told: [AtomicU64; DropReason::ALL.len()],
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
+    /// What etcd counts of it; stays when the peer goes.
+    pub(crate) metrics: Arc<PeerMetrics>,
+    /// What etcd tells of it in the leader's statistics; goes with the peer.
+    pub(crate) follower_stats: Arc<Follower>,
 }
 
 /// Reasons for which a sender drops, by the number under which it counts them.
@@ -107,7 +113,13 @@ impl Drop for PeerShared {
 }
 
 impl PeerShared {
-    pub(crate) fn new(id: MemberId, urls: PeerUrls, config: &Config, core: Arc<CoreShared>) -> Self {
+    pub(crate) fn new(
+        id: MemberId,
+        urls: PeerUrls,
+        config: &Config,
+        core: Arc<CoreShared>,
+        metrics: Arc<PeerMetrics>,
+    ) -> Self {
         core.load.add();
         let now = Instant::now();
         let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
@@ -134,7 +146,17 @@ impl PeerShared {
             dropped: Default::default(),
             told: Default::default(),
             active_since: AtomicU64::new(0),
+            metrics,
+            follower_stats: Arc::default(),
         }
+    }
+
+    /// The same member, to be started on another core.
+    pub(crate) fn moved(&self, config: &Config, core: Arc<CoreShared>) -> Self {
+        let mut moved = Self::new(self.id, self.urls(), config, core, Arc::clone(&self.metrics));
+        moved.follower_stats = Arc::clone(&self.follower_stats);
+        moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
+        moved
     }
 
     pub(crate) fn urls(&self) -> PeerUrls {

@@ -20,6 +20,7 @@ use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::{Cores, Ending, Endpoint, PeerStats, Posted};
+use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -62,6 +63,7 @@ impl Transport {
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
+            metrics: Metrics::default(),
         });
         let transport = Self { shared, local_addr };
         let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());
@@ -132,7 +134,8 @@ impl Transport {
             Some(core) => self.core(core)?,
             None => idlest(&self.shared.cores),
         };
-        let peer = Arc::new(PeerShared::new(id, urls, &self.shared.config, Arc::clone(core)));
+        let metrics = self.shared.metrics.of_member(id);
+        let peer = Arc::new(PeerShared::new(id, urls, &self.shared.config, Arc::clone(core), metrics));
         peers.insert(id, Arc::clone(&peer));
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
@@ -156,9 +159,7 @@ impl Transport {
             ending.complete();
             return Ok(ending);
         };
-        let moved = PeerShared::new(peer.id, peer.urls(), &self.shared.config, Arc::clone(to));
-        moved.paused.store(peer.paused.load(Ordering::Relaxed), Ordering::Relaxed);
-        let moved = Arc::new(moved);
+        let moved = Arc::new(peer.moved(&self.shared.config, Arc::clone(to)));
         let old = std::mem::replace(peer, Arc::clone(&moved));
         old.stopped.store(true, Ordering::Release);
         let (transport, posted) = (Arc::clone(&self.shared), Posted::new(&ending));

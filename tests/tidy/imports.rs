@@ -3,7 +3,7 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
@@ -15,7 +15,11 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("error", &["cores", "id"]),
     ("event", &["cores", "id", "proto"]),
     ("config", &["error", "event", "id", "proto"]),
-    ("io", &["buf", "config", "cores", "error", "event", "id", "proto", "raft", "raftpb", "snapshot"]),
+    ("metrics", &["event", "id", "proto", "raftpb"]),
+    (
+        "io",
+        &["buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb", "snapshot"],
+    ),
 ];
 
 /// A layer names the layers it stands on and no other.

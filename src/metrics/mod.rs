@@ -1,0 +1,21 @@
+//! WHAT IS COUNTED. etcd's `etcd_network_*` metrics (protocol section 15) and the numbers behind
+//! them; counted where things happen, read by whoever asks, on any thread.
+//!
+//! ```text
+//!   a core, a sender: one relaxed add a flush, read or batch --> PeerMetrics <-- a scrape reads
+//!   who is it about?  found once, when a peer is started     --> Metrics::of
+//! ```
+//!
+//! Nothing here locks, waits or allocates where messages move.
+
+mod follower;
+mod histogram;
+mod number;
+mod peer;
+mod registry;
+
+pub use follower::Follower;
+pub use histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};
+pub use number::{Counter, Gauge};
+pub use peer::PeerMetrics;
+pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};
