@@ -11,11 +11,8 @@ pub mod peer_url;
 pub mod picker;
 pub mod pipeline;
 pub mod route;
-<<<<<<< HEAD
 pub mod snapshot;
-=======
 pub mod stats;
->>>>>>> main
 pub mod status;
 pub mod stream;
 pub mod stream_kind;
