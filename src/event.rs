@@ -207,6 +207,48 @@ pub enum Event {
         /// Why.
         reason: RejectReason,
     },
+    /// A snapshot begins to leave.
+    SnapshotSendBegan {
+        /// To whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database.
+        bytes: u64,
+        /// Where it begins: an earlier transfer brought what is before.
+        offset: u64,
+    },
+    /// A snapshot was sent, or not.
+    SnapshotSendEnded {
+        /// To whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database that were written to the connection.
+        bytes: u64,
+        /// Why it failed, if it did.
+        error: Option<SnapshotError>,
+    },
+    /// A snapshot begins to come.
+    SnapshotReceiveBegan {
+        /// From whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Where it begins: an earlier transfer brought what is before.
+        offset: u64,
+    },
+    /// A snapshot came and raft has it, or not.
+    SnapshotReceiveEnded {
+        /// From whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database that came.
+        bytes: u64,
+        /// Why it failed, if it did, and with what answer.
+        refusal: Option<Refusal>,
+    },
     /// A callback of the host panicked; its connection was closed, everything else goes on.
     Panicked {
         /// What ran: a connection's role.

@@ -54,6 +54,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 Err(error) if !is_scarcity(&error) => {}
                 Err(error) => {
                     tell(endpoint, &error);
+                    endpoint.cores.snapshots().note_scarcity();
                     drop(reserve.take());
                     drop(listener.accept());
                     reserve = listener.try_clone().ok();

@@ -17,6 +17,7 @@ use super::cores::Cores;
 use super::guard::{Ending, TaskCount};
 use super::peer::Peer;
 use super::shared::{PeerShared, TransportShared};
+use super::waits::Waits;
 use crate::event::Event;
 use crate::id::MemberId;
 use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
@@ -38,6 +39,8 @@ pub(crate) struct Endpoint {
     /// Bodies of `POST /raft` that are being read.
     posts: Cell<usize>,
     listener: RefCell<Option<Rc<Shut>>>,
+    /// Ended early when the transport is stopped.
+    pub(super) waits: Waits,
     stopping: Cell<bool>,
     tasks: Rc<TaskCount>,
 }
@@ -95,6 +98,7 @@ impl Endpoint {
             next_served: Cell::new(0),
             posts: Cell::new(0),
             listener: RefCell::default(),
+            waits: Waits::default(),
             stopping: Cell::new(false),
             tasks: Rc::default(),
         });
@@ -255,9 +259,14 @@ impl Endpoint {
         }
     }
 
+    /// A handshake is complete.
+    pub(super) fn leave_waiting(&self, guard: &ServedGuard) {
+        self.waiting.borrow_mut().leave(guard.id);
+    }
+
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
     pub(super) fn begin_post(self: &Rc<Self>, guard: &ServedGuard) -> Option<Post> {
-        self.waiting.borrow_mut().leave(guard.id);
+        self.leave_waiting(guard);
         if self.posts.get() >= POSTS_MAX {
             return None;
         }
@@ -284,6 +293,8 @@ impl Endpoint {
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
             }
+            self.waits.look_again();
+            self.shared.incoming.forget_all();
             // It stays until then, for deadlines and for whoever stops it a second time.
             let (core, slot) =
                 (Rc::clone(&self.core), self.shared.slots[self.core.shared.index].load(Ordering::Acquire));
@@ -302,6 +313,7 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
+        self.shared.incoming.forget_before(now);
         let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
         let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {

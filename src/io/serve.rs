@@ -51,11 +51,11 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAd
 }
 
 /// One connection, on its way to become a stream or to end.
-struct Served<'a> {
-    endpoint: &'a Rc<Endpoint>,
-    conn: Conn,
-    input: Input,
-    guard: ServedGuard,
+pub(super) struct Served<'a> {
+    pub(super) endpoint: &'a Rc<Endpoint>,
+    pub(super) conn: Conn,
+    pub(super) input: Input,
+    pub(super) guard: ServedGuard,
 }
 
 /// What to do with the connection after a request.
@@ -95,6 +95,9 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         };
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
+                if refused.endpoint == Some(Route::Snapshot) {
+                    endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
+                }
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
@@ -105,6 +108,14 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
+            Ok(Accepted::Snapshot(_)) => {
+                served.snapshot(&request).await;
+                return Ok(());
+            }
+            Ok(Accepted::SnapshotPartial) => {
+                served.tell_partial(&request).await;
+                return Ok(());
+            }
             Ok(_) => {
                 served.refuse(&Refused::later(Refusal::NotFound, Route::Pipeline, 1), None).await;
                 return Ok(());
@@ -113,7 +124,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
     }
 }
 
-fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
+pub(super) fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
     request.headers.server_from?.parse().ok()
 }
 
@@ -199,7 +210,7 @@ impl Served<'_> {
         }
     }
 
-    async fn refuse(&mut self, refused: &Refused, member: Option<MemberId>) {
+    pub(super) async fn refuse(&mut self, refused: &Refused, member: Option<MemberId>) {
         let endpoint = self.endpoint;
         let remote = self.conn.remote;
         let known = member.filter(|&id| endpoint.shared.peer(id).is_some());
@@ -211,6 +222,11 @@ impl Served<'_> {
         endpoint.emit(&Event::RequestRefused { from: remote, refusal: refused.refusal.clone() });
         let mut answer = Vec::with_capacity(512);
         write_refused(&mut answer, refused, &endpoint.shared.own, now_unix_s());
+        self.answer_and_close(answer).await;
+    }
+
+    /// Sends the last answer of this connection.
+    pub(super) async fn answer_and_close(&mut self, answer: Vec<u8>) {
         self.guard.set_deadline(Instant::now() + LINGER_TIMEOUT);
         if self.conn.write_all(answer).await.is_ok() {
             self.linger().await;

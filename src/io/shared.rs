@@ -11,6 +11,7 @@ use super::cores::Cores;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
+use super::snapshot::{Incoming, Outgoing};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Refused};
 use crate::event::{DropReason, Event};
@@ -38,6 +39,8 @@ pub(crate) struct TransportShared {
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
     pub(crate) metrics: Metrics,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
 }
 
 /// Which writer a lane belongs to; also its number.

@@ -64,6 +64,8 @@ impl Transport {
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
             metrics: Metrics::default(),
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
         });
         let transport = Self { shared, local_addr };
         let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());

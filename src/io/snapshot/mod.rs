@@ -9,14 +9,24 @@
 //! behind it, and the core awaits it like anything else.
 
 mod helpers;
+mod incoming;
+mod outgoing;
+mod patience;
+mod read_ahead;
+mod receive;
+mod write_behind;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use helpers::Helpers;
+pub(crate) use incoming::Incoming;
+pub use incoming::SnapshotProgress;
+pub(crate) use outgoing::Outgoing;
 
 use crate::id::MemberId;
+use crate::io::shared::TransportShared;
 use crate::proto::snapshot::{NoSlot, RateLimit, Slots};
 
 /// What the snapshots of a process share.
@@ -32,6 +42,11 @@ pub(crate) struct Snapshots {
 
 /// A transport of this process, by its address, and its peer.
 type SlotKey = (usize, MemberId);
+
+/// The first half of [`SlotKey`].
+fn transport_key(transport: &Arc<TransportShared>) -> usize {
+    Arc::as_ptr(transport) as usize
+}
 
 /// Which way a snapshot goes.
 #[derive(Clone, Copy)]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{ENVELOPE_BYTES_MAX, PIECE_BYTES_MIN, Stall};
 use crate::buf::{Block, Pool};
+use crate::id::MemberId;
 use crate::proto::codec::{FrameLimits, decode_bare_message};
 use crate::proto::handshake::Refusal;
 use crate::proto::http::body::{BodyDecoder, BodyError, BodyState};
@@ -34,6 +35,7 @@ pub struct SnapshotReceiver {
     bytes_max: u64,
     /// Bytes of the database that were handed on.
     bytes: u64,
+    from: MemberId,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +83,7 @@ impl SnapshotReceiver {
             cut: false,
             bytes_max,
             bytes: 0,
+            from: MemberId(0),
         }
     }
 
@@ -126,6 +129,7 @@ impl SnapshotReceiver {
         let limits = FrameLimits { frame_bytes_max: ENVELOPE_BYTES_MAX, ..FrameLimits::default() };
         let message = decode_bare_message(&envelope, &limits)
             .map_err(|error| Refusal::SnapshotMessage(error.to_string()))?;
+        self.from = MemberId(message.from());
         if !message.is(MessageType::MsgSnap) {
             return Err(Refusal::SnapshotType);
         }
@@ -182,7 +186,19 @@ impl SnapshotReceiver {
         self.stall.deadline()
     }
 
-    /// True if the connection ended or the body's framing broke: the sender may come again.
+    /// Who sent the message, 0 while that is not known.
+    #[must_use]
+    pub const fn from(&self) -> MemberId {
+        self.from
+    }
+
+    /// Bytes of the database that were handed on.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// True if the connection ended: the sender may come again.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.cut
