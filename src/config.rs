@@ -10,8 +10,10 @@ use crate::id::{ClusterId, MemberId};
 use crate::proto::codec::{Dialect, FrameLimits};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::probe::PROBE_INTERVAL;
 use crate::proto::stream::LANE_MESSAGES_MAX;
 use crate::proto::version::{Version, Versions};
+use crate::routes::Routes;
 
 /// Where the transport listens; apart from the advertised URLs, for addresses behind a NAT.
 #[derive(Debug, Default)]
@@ -65,9 +67,11 @@ pub struct Config {
     pub dial_frequency: f64,
     /// Bounds of frames.
     pub frames: FrameLimits,
-    /// Messages queued per peer and stream. 4,096.
+    /// Messages queued per peer and stream. 4,096. Where more than appends waits, on the `message`
+    /// stream, appends fill three quarters of it, proposals 7/8, acks 15/16, votes and heartbeats all.
     pub lane_messages_max: usize,
-    /// Bytes queued per peer and stream. 64 MiB: a follower that is cut off costs no more.
+    /// Bytes queued per peer and stream, shared likewise. 64 MiB: a follower that is cut off costs no
+    /// more.
     pub lane_bytes_max: usize,
     /// Connections whose handshake is not complete. 256: fifty peers, four connections each, and
     /// some probes.
@@ -81,6 +85,16 @@ pub struct Config {
     /// What came of a snapshot that was cut is kept for so long, for a sender that is raftring too and
     /// comes again. 2 minutes; zero keeps nothing.
     pub snapshot_resume_time: Duration,
+    /// Between two probes of a peer by each of the two probers. 4 s: less than the 5 s for which
+    /// a member keeps an idle connection. `None` sends no probes; they are answered all the same.
+    pub probe_interval: Option<Duration>,
+    /// Serves paths that are not the transport's, as `/version`; without it they are answered with
+    /// 404.
+    pub routes: Option<Arc<dyn Routes>>,
+    /// For the host's answer on such a path. 7 s, as etcd allows for `/version`.
+    pub route_timeout: Duration,
+    /// Bytes of the body of such a request. 1 MiB.
+    pub route_body_bytes_max: usize,
     /// Told of everything that happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -102,6 +116,9 @@ const FRAME_BYTES_MIN: usize = 64 << 10;
 
 /// More than any raft log takes as one message.
 const FRAME_BYTES_MAX: usize = 2 << 30;
+
+/// Anybody may send such a body, and 64 of them at once.
+const ROUTE_BODY_BYTES_MAX: usize = 64 << 20;
 
 impl Config {
     /// etcd's defaults for this member of this cluster.
@@ -127,6 +144,10 @@ impl Config {
             snapshot_bytes_max: 16 << 30,
             snapshot_stall_timeout: Duration::from_secs(30),
             snapshot_resume_time: Duration::from_secs(120),
+            probe_interval: Some(PROBE_INTERVAL),
+            routes: None,
+            route_timeout: Duration::from_secs(7),
+            route_body_bytes_max: 1 << 20,
             observer: Arc::new(NoObserver),
         }
     }
@@ -190,6 +211,9 @@ impl Config {
         if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&self.frames.frame_bytes_max) {
             return wrong("frames.frame_bytes_max", "give 64 KiB to 2 GiB; etcd uses 512 MiB");
         }
+        if self.route_body_bytes_max > ROUTE_BODY_BYTES_MAX {
+            return wrong("route_body_bytes_max", "give at most 64 MiB; the default is 1 MiB");
+        }
         if self.frames.entries_max == 0 {
             return wrong("frames.entries_max", "with 0 no entry could ever come in; the default is 2^20");
         }
@@ -209,6 +233,8 @@ impl Config {
             ("write_timeout", self.write_timeout),
             ("dial_timeout", self.dial_timeout),
             ("snapshot_stall_timeout", self.snapshot_stall_timeout),
+            ("route_timeout", self.route_timeout),
+            ("probe_interval", self.probe_interval.unwrap_or(PROBE_INTERVAL)),
         ];
         for (setting, time) in times {
             if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&time) {
@@ -264,5 +290,8 @@ mod tests {
         assert_eq!(refused(|c| c.snapshot_bytes_max = 0), "snapshot_bytes_max");
         assert_eq!(refused(|c| c.snapshot_stall_timeout = Duration::ZERO), "snapshot_stall_timeout");
         assert_eq!(refused(|c| c.snapshot_resume_time = Duration::MAX), "snapshot_resume_time");
+        assert_eq!(refused(|c| c.probe_interval = Some(Duration::ZERO)), "probe_interval");
+        assert_eq!(refused(|c| c.route_timeout = Duration::ZERO), "route_timeout");
+        assert_eq!(refused(|c| c.route_body_bytes_max = usize::MAX), "route_body_bytes_max");
     }
 }

@@ -7,7 +7,9 @@ use crate::cores::Refused;
 use crate::id::MemberId;
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::{DialRefusal, Refusal};
+use crate::proto::snapshot::{NoSlot, SizeMismatch};
 use crate::proto::stream::ReadError;
+use crate::raftpb::MessageClass;
 
 /// Which way the bytes of a stream flow, seen from here.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -36,11 +38,14 @@ pub enum DropReason {
     UnknownPeer,
     /// The transport or the peer was stopped.
     Stopped,
+    /// Where there was no room, a heartbeat that waited took over what this one said: nothing is lost,
+    /// and raft is told nothing.
+    Superseded,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
         Self::LaneFull(Refused::Process),
@@ -50,7 +55,14 @@ impl DropReason {
         Self::TooLarge,
         Self::UnknownPeer,
         Self::Stopped,
+        Self::Superseded,
     ];
+
+    /// True if raft is told that the peer is unreachable: not of what the host holds back on purpose,
+    /// nor of what is superfluous.
+    pub(crate) const fn is_loss(self) -> bool {
+        !matches!(self, Self::Paused | Self::Superseded)
+    }
 
     /// Its place in [`DropReason::ALL`].
     pub(crate) const fn index(self) -> usize {
@@ -64,6 +76,7 @@ impl DropReason {
             Self::TooLarge => 6,
             Self::UnknownPeer => 7,
             Self::Stopped => 8,
+            Self::Superseded => 9,
         }
     }
 }
@@ -112,6 +125,68 @@ impl fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+/// Why a snapshot did not arrive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The message is no MsgSnap.
+    NotASnapshot,
+    /// `to` is no peer.
+    UnknownPeer,
+    /// The peer is cut off on purpose.
+    Paused,
+    /// Others are under way.
+    Busy(NoSlot),
+    /// The message itself is larger than receivers accept.
+    MessageTooLarge {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The source failed.
+    Source(String),
+    /// The source does not hold what it declared.
+    Size(SizeMismatch),
+    /// The peer was not reached, or broke the connection.
+    Connection(String),
+    /// It moved too little for too long, or did not answer.
+    Stalled,
+    /// The peer says that we were removed from the cluster (403).
+    MemberRemoved,
+    /// The peer answered with something else than 204, in its words.
+    Refused(String),
+    /// The host cancelled it.
+    Cancelled,
+    /// The peer was removed or moved, or the transport stopped.
+    Stopped,
+    /// A bug of ours, or of the host's source: the task that sent it ended early.
+    Panicked,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASnapshot => f.write_str("the message is no MsgSnap"),
+            Self::UnknownPeer => f.write_str("member not found"),
+            Self::Paused => f.write_str("the peer is paused"),
+            Self::Busy(slot) => slot.fmt(f),
+            Self::MessageTooLarge { bytes } => {
+                write!(f, "the message of {bytes} bytes is larger than receivers accept")
+            }
+            Self::Source(why) => write!(f, "the source failed: {why}"),
+            Self::Size(mismatch) => mismatch.fmt(f),
+            Self::Connection(why) => f.write_str(why),
+            Self::Stalled => f.write_str("it made no progress"),
+            Self::MemberRemoved => f.write_str("the member has been permanently removed from the cluster"),
+            Self::Refused(answer) => f.write_str(answer),
+            Self::Cancelled => f.write_str("it was cancelled"),
+            Self::Stopped => f.write_str("the peer or the transport was stopped"),
+            Self::Panicked => f.write_str("the task that sent it panicked"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
 
 /// Something happened on a core.
 #[derive(Clone, Debug)]
@@ -193,6 +268,8 @@ pub enum Event {
     Dropped {
         /// To whom.
         peer: MemberId,
+        /// Of which class.
+        class: MessageClass,
         /// How many.
         messages: usize,
         /// Why.
@@ -202,6 +279,8 @@ pub enum Event {
     Rejected {
         /// Over whose stream they came.
         peer: MemberId,
+        /// Of which class.
+        class: MessageClass,
         /// How many.
         messages: usize,
         /// Why.

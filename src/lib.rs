@@ -72,6 +72,8 @@ mod models;
 pub mod proto;
 pub mod raft;
 pub mod raftpb;
+#[cfg(feature = "io")]
+pub mod routes;
 pub mod snapshot;
 mod sync;
 #[cfg(feature = "io")]
@@ -87,7 +89,9 @@ pub use error::{ConfigError, PeerError, StartError};
 pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
-pub use io::{CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal};
+pub use io::{
+    CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal,
+};
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;

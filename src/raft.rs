@@ -57,7 +57,8 @@ pub trait Raft: Send + Sync + 'static {
     /// - a `msgapp` stream is not read, so that its sender waits in turn and nothing is lost; but for
     ///   3 s at most (and 3/5 of `Config::write_timeout`) for each 4 MiB of it, or the sender would cut
     ///   it. From then on it is read, until the host takes messages again, and what exceeds 4,096
-    ///   waiting messages or 64 MiB is dropped and told as `RejectReason::HostFull`;
+    ///   waiting messages or 64 MiB is dropped and told as `RejectReason::HostFull`: of appends the
+    ///   newest first, then of acks, and of votes and heartbeats only when nothing else is left;
     /// - the `message` stream is read all the same, for heartbeats come on it. Proposals and
     ///   everything else have these bounds each, so that neither costs the other a message.
     ///

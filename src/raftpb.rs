@@ -8,5 +8,5 @@ mod class;
 mod generated;
 mod message;
 
-pub use class::MessageClass;
+pub use class::{ClassCounts, MessageClass};
 pub use generated::*;

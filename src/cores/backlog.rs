@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use rustc_hash::FxHashMap;
 
+use super::rank::Rank;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -19,6 +20,22 @@ pub trait Weighed {
     /// Bytes of all of them.
     fn weight(&self) -> usize {
         self.payloads().map(<[u8]>::len).sum()
+    }
+
+    /// How much it matters.
+    fn rank(&self) -> Rank {
+        Rank::Vital
+    }
+
+    /// True if a later item may make this one superfluous while it waits.
+    fn may_absorb(&self) -> bool {
+        false
+    }
+
+    /// Takes over what the `later` item says, which is then superfluous; false if it cannot. Its
+    /// payloads stay as they are.
+    fn absorb(&mut self, _later: &Self) -> bool {
+        false
     }
 }
 
@@ -43,17 +60,19 @@ type Table = FxHashMap<Place, usize>;
 /// The payload bytes that wait in any number of lanes, bounded together.
 #[derive(Debug)]
 pub struct Backlog {
-    bytes_max: usize,
+    /// By rank.
+    bytes_max: [usize; Rank::ALL.len()],
     bytes: AtomicUsize,
     tables: [Mutex<Table>; TABLES],
 }
 
 impl Backlog {
-    /// Nothing waits, and at most `bytes_max` bytes ever will, beside one item in each lane.
+    /// Nothing waits, and at most `bytes_max` bytes ever will (of lower ranks their [share](Rank)),
+    /// beside one item in each lane.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let tables = std::array::from_fn(|_| Mutex::new(Table::default()));
-        Self { bytes_max, bytes: AtomicUsize::new(0), tables }
+        Self { bytes_max: Rank::shares(bytes_max), bytes: AtomicUsize::new(0), tables }
     }
 
     /// Payload bytes that wait now, each shared payload counted once.
@@ -65,7 +84,7 @@ impl Backlog {
     /// An item begins to wait. False if that would exceed the bound: then nothing is counted, unless
     /// it is to wait `regardless`.
     pub(crate) fn enter(&self, item: &impl Weighed, regardless: bool) -> bool {
-        let bytes_max = if regardless { usize::MAX } else { self.bytes_max };
+        let bytes_max = if regardless { usize::MAX } else { self.bytes_max[item.rank().index()] };
         let mut entered = 0;
         let mut enter = |payload| {
             let fits = self.enter_shared(payload, bytes_max);

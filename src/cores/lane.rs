@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::backlog::{Backlog, Weighed};
+use super::rank::Rank;
 use super::segments::Segments;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -17,16 +18,32 @@ pub struct LaneLimits {
     pub bytes_max: usize,
 }
 
+/// What became of an item that was pushed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pushed<T> {
+    /// It waits.
+    Queued,
+    /// There was no room, but one that waits says what it said: it is superfluous.
+    Absorbed(T),
+}
+
 /// Which wall a push hit.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// `messages_max` items are queued.
+    /// `messages_max` items are queued, or the [share](Rank) of lower ranks in it.
     Messages,
-    /// `bytes_max` would be exceeded.
+    /// `bytes_max` would be exceeded, or the share in it.
     Bytes,
-    /// The bound that all lanes of the process have together would be exceeded.
+    /// The bound that all lanes of the process have together would be exceeded, or the share in it.
     Process,
+}
+
+impl LaneLimits {
+    /// What items of this rank may fill.
+    const fn share(self, rank: Rank) -> Self {
+        Self { messages_max: rank.share(self.messages_max), bytes_max: rank.share(self.bytes_max) }
+    }
 }
 
 /// A queue of weighed items with one consumer.
@@ -34,7 +51,8 @@ pub enum Refused {
 /// The lock is held for a move in, a swap of the whole queue or a trim, never while anything waits.
 #[derive(Debug)]
 pub struct Lane<T> {
-    limits: LaneLimits,
+    /// By rank.
+    limits: [LaneLimits; Rank::ALL.len()],
     backlog: Arc<Backlog>,
     queue: Mutex<Queue<T>>,
     // What was pushed and not yet released. Written under the lock by producers and without it by
@@ -48,6 +66,8 @@ struct Queue<T> {
     items: Segments<T>,
     /// The consumer was told that there is something and has not come yet.
     announced: bool,
+    /// Where the last item is that may absorb others.
+    absorbing: Option<usize>,
 }
 
 /// Exclusive access for a run of pushes.
@@ -71,10 +91,20 @@ impl<T> Lane<T> {
     /// a lane takes and releases what is left.
     #[must_use]
     pub fn new(limits: LaneLimits, backlog: Arc<Backlog>) -> Self {
+        Self::with_limits(Rank::ALL.map(|rank| limits.share(rank)), backlog)
+    }
+
+    /// As [`Lane::new`], for items of one rank alone: no room in it need be kept for others.
+    #[must_use]
+    pub fn of_one_rank(limits: LaneLimits, backlog: Arc<Backlog>) -> Self {
+        Self::with_limits([limits; Rank::ALL.len()], backlog)
+    }
+
+    fn with_limits(limits: [LaneLimits; Rank::ALL.len()], backlog: Arc<Backlog>) -> Self {
         Self {
             limits,
             backlog,
-            queue: Mutex::new(Queue { items: Segments::new(), announced: false }),
+            queue: Mutex::new(Queue { items: Segments::new(), announced: false, absorbing: None }),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         }
@@ -90,6 +120,7 @@ impl<T> Lane<T> {
     pub fn take(&self, into: &mut Segments<T>) {
         let mut guard = self.lock();
         guard.queue.announced = false;
+        guard.queue.absorbing = None;
         into.take(&mut guard.queue.items);
     }
 
@@ -111,26 +142,45 @@ impl<T> Lane<T> {
 }
 
 impl<T: Weighed> LaneGuard<'_, T> {
-    /// Queues an item.
+    /// Queues an item, if there is room for its rank. Where there is none, it may still be absorbed by
+    /// the last one that can, as long as that waits here.
     ///
     /// # Errors
     /// Gives the item back with the wall it hit.
-    pub fn push(&mut self, item: T) -> Result<(), (T, Refused)> {
-        let (messages, bytes) = self.lane.depth();
-        let (weight, is_empty) = (item.weight(), messages == 0);
-        if messages >= self.lane.limits.messages_max {
-            return Err((item, Refused::Messages));
-        }
-        if !is_empty && bytes.saturating_add(weight) > self.lane.limits.bytes_max {
-            return Err((item, Refused::Bytes));
-        }
-        if !self.lane.backlog.enter(&item, is_empty) {
-            return Err((item, Refused::Process));
+    pub fn push(&mut self, item: T) -> Result<Pushed<T>, (T, Refused)> {
+        let weight = item.weight();
+        if let Err(refused) = self.admit(&item, weight) {
+            return if self.absorb(&item) { Ok(Pushed::Absorbed(item)) } else { Err((item, refused)) };
         }
         self.lane.messages.fetch_add(1, Ordering::Relaxed);
         self.lane.bytes.fetch_add(weight, Ordering::Relaxed);
+        if item.may_absorb() {
+            self.queue.absorbing = Some(self.queue.items.len_unpopped());
+        }
         self.queue.items.push(item);
-        Ok(())
+        Ok(Pushed::Queued)
+    }
+
+    fn admit(&self, item: &T, weight: usize) -> Result<(), Refused> {
+        let (messages, bytes) = self.lane.depth();
+        let limits = &self.lane.limits[item.rank().index()];
+        let is_empty = messages == 0;
+        if messages >= limits.messages_max {
+            return Err(Refused::Messages);
+        }
+        // What adds nothing is bounded by its number alone: a vote comes in behind the largest append.
+        if !is_empty && weight > 0 && bytes.saturating_add(weight) > limits.bytes_max {
+            return Err(Refused::Bytes);
+        }
+        if self.lane.backlog.enter(item, is_empty) { Ok(()) } else { Err(Refused::Process) }
+    }
+
+    /// Kept out of the way of those that find room.
+    #[cold]
+    fn absorb(&mut self, item: &T) -> bool {
+        let place = self.queue.absorbing.filter(|_| item.may_absorb());
+        let waiting = place.and_then(|place| self.queue.items.get_mut_unpopped(place));
+        waiting.is_some_and(|waiting| waiting.absorb(item))
     }
 }
 
@@ -178,7 +228,7 @@ mod tests {
     }
 
     fn push(lane: &Lane<Item>, bytes: usize) -> Result<(), Refused> {
-        lane.lock().push(item(bytes)).map_err(|(_, refused)| refused)
+        lane.lock().push(item(bytes)).map(drop).map_err(|(_, refused)| refused)
     }
 
     /// Takes everything, and releases the first `count` of what was taken.
@@ -234,6 +284,99 @@ mod tests {
         assert_eq!(push(&lane, 4), Ok(()));
         lane.take(&mut taken);
         assert_eq!(std::iter::from_fn(|| taken.pop()).collect::<Vec<_>>(), [item(3), item(4)]);
+    }
+
+    /// An item with everything that can be asked of it.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    struct Ranked(Rank, &'static [u8], u64);
+
+    impl Weighed for Ranked {
+        fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+            std::iter::once(self.1)
+        }
+
+        fn rank(&self) -> Rank {
+            self.0
+        }
+
+        fn may_absorb(&self) -> bool {
+            self.0 == Rank::Vital && self.2 > 0
+        }
+
+        fn absorb(&mut self, later: &Self) -> bool {
+            let same = self.1 == later.1;
+            if same {
+                self.2 = later.2;
+            }
+            same
+        }
+    }
+
+    fn fill(lane: &Lane<Ranked>, rank: Rank, bytes: usize) -> (usize, Refused) {
+        let mut pushed = 0;
+        loop {
+            match lane.lock().push(Ranked(rank, item(bytes), 0)) {
+                Ok(_) => pushed += 1,
+                Err((_, refused)) => return (pushed, refused),
+            }
+        }
+    }
+
+    #[test]
+    fn each_rank_fills_its_share_and_the_next_goes_on_from_there() {
+        let limits = LaneLimits { messages_max: 4096, bytes_max: 4096 };
+        for (bytes, wall) in [(0, Refused::Messages), (1, Refused::Messages)] {
+            let lane = Lane::new(limits, Arc::new(Backlog::new(usize::MAX)));
+            for (rank, pushed) in Rank::ALL.into_iter().zip([3072, 512, 256, 256]) {
+                assert_eq!(fill(&lane, rank, bytes), (pushed, wall));
+                assert_eq!(fill(&lane, Rank::Bulk, bytes), (0, wall));
+            }
+        }
+        let lane = Lane::new(limits, Arc::new(Backlog::new(usize::MAX)));
+        for (rank, pushed) in Rank::ALL.into_iter().zip([3072, 512, 256, 256]) {
+            assert_eq!(fill(&lane, rank, 2), (pushed / 2, Refused::Bytes));
+        }
+        let lane = Lane::of_one_rank(limits, Arc::new(Backlog::new(usize::MAX)));
+        assert_eq!(fill(&lane, Rank::Bulk, 1), (4096, Refused::Messages));
+    }
+
+    #[test]
+    fn the_bound_of_the_process_is_shared_by_rank_also_where_a_lane_is_not() {
+        let limits = LaneLimits { messages_max: 100, bytes_max: usize::MAX };
+        let lane = Lane::of_one_rank(limits, Arc::new(Backlog::new(64)));
+        for (rank, pushed) in Rank::ALL.into_iter().zip([48, 8, 4, 4]) {
+            assert_eq!(fill(&lane, rank, 1), (pushed, Refused::Process));
+        }
+    }
+
+    #[test]
+    fn what_adds_nothing_comes_in_behind_the_largest_item() {
+        let lane = Lane::new(LIMITS, Arc::new(Backlog::new(100)));
+        assert!(lane.lock().push(Ranked(Rank::Bulk, item(1000), 0)).is_ok());
+        assert_eq!(fill(&lane, Rank::Vital, 1), (0, Refused::Bytes));
+        assert_eq!(fill(&lane, Rank::Vital, 0), (2, Refused::Messages));
+    }
+
+    #[test]
+    fn where_there_is_no_room_a_later_one_takes_the_place_of_one_that_waits() {
+        let lane = Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX)));
+        let beat = |number| Ranked(Rank::Vital, item(3), number);
+        let push = |item| lane.lock().push(item);
+        assert_eq!(push(beat(1)), Ok(Pushed::Queued));
+        assert_eq!(push(beat(2)), Ok(Pushed::Queued), "there is room for both");
+        assert_eq!(push(Ranked(Rank::Vital, item(5), 0)), Ok(Pushed::Queued));
+        assert_eq!(push(beat(3)), Ok(Pushed::Absorbed(beat(3))));
+        assert_eq!(push(beat(4)), Ok(Pushed::Absorbed(beat(4))));
+        let other = Ranked(Rank::Vital, item(4), 9);
+        assert_eq!(push(other), Err((other, Refused::Messages)), "it says something else");
+        let vote = Ranked(Rank::Vital, item(3), 0);
+        assert_eq!(push(vote), Err((vote, Refused::Messages)), "it is said once alone");
+        assert_eq!((lane.depth(), lane.backlog.bytes()), ((3, 11), 11));
+        let mut taken = Segments::new();
+        lane.take(&mut taken);
+        assert_eq!(push(beat(5)), Err((beat(5), Refused::Messages)), "what was taken is as it is");
+        let numbers: Vec<_> = std::iter::from_fn(|| taken.pop()).map(|item| item.2).collect();
+        assert_eq!(numbers, [1, 4, 0]);
     }
 
     #[test]

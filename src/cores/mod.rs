@@ -20,6 +20,7 @@ mod load;
 mod mailbox;
 #[cfg(not(all(test, loom)))]
 mod pin;
+mod rank;
 mod segments;
 mod wager;
 
@@ -29,10 +30,11 @@ pub use doorbell::Doorbell;
 #[cfg(all(test, loom))]
 pub(crate) use event::Event;
 pub(crate) use flag::Flag;
-pub use lane::{Lane, LaneGuard, LaneLimits, Refused, Release};
+pub use lane::{Lane, LaneGuard, LaneLimits, Pushed, Refused, Release};
 pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
 pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use rank::Rank;
 pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};

@@ -52,6 +52,17 @@ impl<T> Segments<T> {
         item
     }
 
+    /// How many items are queued, for a queue from which none was popped.
+    pub(super) fn len_unpopped(&self) -> usize {
+        let last = self.filled.back().map_or(0, VecDeque::len);
+        self.filled.len().saturating_sub(1) * SEGMENT_ITEMS + last
+    }
+
+    /// The item at this place, in a queue from which none was popped.
+    pub(super) fn get_mut_unpopped(&mut self, place: usize) -> Option<&mut T> {
+        self.filled.get_mut(place / SEGMENT_ITEMS)?.get_mut(place % SEGMENT_ITEMS)
+    }
+
     /// Takes everything of `other`, segment by segment; an empty queue gives its own spare segments
     /// in exchange.
     pub fn take(&mut self, other: &mut Self) {
@@ -101,7 +112,20 @@ mod tests {
         let queue = filled(0..100);
         assert_eq!(segments(&queue), 100_usize.div_ceil(SEGMENT_ITEMS));
         assert_eq!(all(queue), Vec::from_iter(0..100));
-        assert_eq!(all(Segments::new()), []);
+        assert_eq!(all(Segments::new()), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_queue_that_was_only_filled_knows_the_place_of_each_item() {
+        let mut queue = Segments::new();
+        for place in 0..100 {
+            assert_eq!(queue.len_unpopped(), place);
+            assert_eq!(queue.get_mut_unpopped(place), None);
+            queue.push(place);
+        }
+        for place in 0..100 {
+            assert_eq!(queue.get_mut_unpopped(place), Some(&mut { place }));
+        }
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Conn {
         shut: Rc<Shut>,
     ) -> io::Result<Self> {
         set_options(&stream)?;
+        core.shared.congestion.set(&SockRef::from(&stream), remote);
         let now = Instant::now();
         let stream = TcpStream::from_std(stream)?;
         Ok(Self {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::congestion::{Congestion, CongestionControl};
 use super::core::Core;
 use super::insight::CoreStats;
 use super::letter::CoreShared;
@@ -73,6 +74,8 @@ pub struct CoresConfig {
     pub snapshots_max: usize,
     /// Bytes a second that all snapshots together are sent with. None by default: as fast as it goes.
     pub snapshot_bytes_per_second_max: Option<u64>,
+    /// Congestion control of all sockets. Set per socket, so the system's own stays as it is.
+    pub congestion_control: CongestionControl,
 }
 
 impl Default for CoresConfig {
@@ -85,6 +88,7 @@ impl Default for CoresConfig {
             queued_bytes_max: QUEUED_BYTES_MAX,
             snapshots_max: SNAPSHOTS_MAX,
             snapshot_bytes_per_second_max: None,
+            congestion_control: CongestionControl::Auto,
         }
     }
 }
@@ -169,6 +173,7 @@ impl Cores {
     /// the cause and the cure.
     pub fn start(config: &CoresConfig) -> Result<Self, StartError> {
         config.validate()?;
+        let congestion = Congestion::choose(&config.congestion_control)?;
         sys::ignore_sigpipe();
         let mut inner = Inner {
             cores: Vec::new(),
@@ -180,7 +185,7 @@ impl Cores {
         };
         for (index, &cpu) in config.cpus.iter().enumerate() {
             // On an error `inner` is dropped, which stops those that run.
-            let (core, thread) = start_one(config, index, cpu, &inner.backlog)?;
+            let (core, thread) = start_one(config, index, cpu, &inner.backlog, congestion.clone())?;
             inner.cores.push(core);
             inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -288,6 +293,7 @@ fn start_one(
     index: usize,
     cpu: usize,
     backlog: &Arc<Backlog>,
+    congestion: Congestion,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
     let shared = Arc::new(CoreShared {
@@ -295,6 +301,7 @@ fn start_one(
         load: Load::new(),
         pool: Pool::new(),
         backlog: Arc::clone(backlog),
+        congestion,
         mailbox: Mailbox::default(),
         doorbell,
     });

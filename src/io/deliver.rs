@@ -1,13 +1,15 @@
 //! Handing over to the host what a stream brought, and keeping what it leaves.
 
+use super::link::rank;
 use super::peer::Peer;
 use super::reader::ReaderSlot;
 use super::shared::lane_of;
+use crate::cores::Rank;
 use crate::event::{Event, RejectReason};
 use crate::proto::codec::{StreamKind, screen};
 use crate::proto::stream::Decision;
 use crate::raft::{Origin, Via};
-use crate::raftpb::{Message, MessageType};
+use crate::raftpb::{ClassCounts, Message, MessageType};
 
 /// Messages of a stream that the host left in `process` and that wait to be offered again: as many
 /// as rafthttp's receive queue holds.
@@ -16,15 +18,34 @@ const BACKLOG_MESSAGES_MAX: usize = 4096;
 /// Their payloads: as much as a lane queues. The first message always waits, whatever its size.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// How many of the messages may wait.
-fn backlog_len(messages: &[Message]) -> usize {
-    let mut bytes = 0_usize;
-    let fits = |message: &&Message| {
-        bytes = bytes.saturating_add(message.payload_bytes());
-        bytes <= BACKLOG_BYTES_MAX
-    };
-    let fitting = messages.iter().take(BACKLOG_MESSAGES_MAX).take_while(fits).count();
-    fitting.max(messages.len().min(1))
+/// Drops what may not wait: of what matters least the newest, until the rest is within both bounds or a
+/// single message. What stays keeps its order.
+fn bound(messages: &mut Vec<Message>) -> ClassCounts {
+    let mut bytes: usize = messages.iter().map(Message::payload_bytes).sum();
+    let mut count = messages.len();
+    let mut dropped = ClassCounts::default();
+    if count <= BACKLOG_MESSAGES_MAX && bytes <= BACKLOG_BYTES_MAX {
+        return dropped;
+    }
+    let mut stays = vec![true; count];
+    for of_rank in Rank::ALL {
+        for (message, stays) in messages.iter().zip(&mut stays).rev() {
+            if count == 1 || (count <= BACKLOG_MESSAGES_MAX && bytes <= BACKLOG_BYTES_MAX) {
+                break;
+            }
+            let weight = message.payload_bytes();
+            // One that weighs nothing makes no room for bytes.
+            if rank(message.class()) == of_rank && (weight > 0 || count > BACKLOG_MESSAGES_MAX) {
+                *stays = false;
+                count -= 1;
+                bytes -= weight;
+                dropped.add(message.class(), 1);
+            }
+        }
+    }
+    let mut stays = stays.into_iter();
+    messages.retain(|_| stays.next().unwrap_or(true));
+    dropped
 }
 
 /// What the host has not taken of a stream: everything else, and proposals. Each class has bounds of
@@ -119,11 +140,7 @@ impl Peer {
 
     fn bound_backlog(&self, backlog: &mut Backlog) {
         for messages in backlog {
-            let keep = backlog_len(messages);
-            if keep < messages.len() {
-                let mut over = messages.split_off(keep);
-                self.reject(&mut over, RejectReason::HostFull);
-            }
+            self.tell_rejected(bound(messages), RejectReason::HostFull);
         }
     }
 
@@ -135,7 +152,7 @@ impl Peer {
             Ok(()) => true,
             Err(implausible) => {
                 let reason = RejectReason::Implausible(implausible);
-                self.endpoint.emit(&Event::Rejected { peer: remote, messages: 1, reason });
+                self.tell_rejected(ClassCounts::of(message.class(), 1), reason);
                 false
             }
         });
@@ -143,8 +160,15 @@ impl Peer {
 
     fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
         if !batch.is_empty() {
-            self.endpoint.emit(&Event::Rejected { peer: self.shared.id, messages: batch.len(), reason });
+            self.tell_rejected(batch.iter().collect(), reason);
             batch.clear();
+        }
+    }
+
+    fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
+        let peer = self.shared.id;
+        for (class, messages) in counts.iter() {
+            self.endpoint.emit(&Event::Rejected { peer, class, messages, reason });
         }
     }
 }
@@ -156,18 +180,55 @@ fn is_proposal(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raftpb::Entry;
+    use crate::raftpb::{Entry, MessageClass};
 
     fn message(bytes: usize) -> Message {
         let entry = Entry { data: Some(vec![0; bytes].into()), ..Entry::default() };
         Message { entries: vec![entry], ..Message::default() }
     }
 
+    fn of_type(kind: MessageType, number: usize, bytes: usize) -> Message {
+        Message { r#type: Some(kind as i32), index: Some(number as u64), ..message(bytes) }
+    }
+
     #[test]
     fn what_waits_for_the_host_is_bounded_in_messages_and_in_bytes() {
-        assert_eq!(backlog_len(&[]), 0);
-        assert_eq!(backlog_len(&vec![message(1); BACKLOG_MESSAGES_MAX + 1]), BACKLOG_MESSAGES_MAX);
-        assert_eq!(backlog_len(&vec![message(20 << 20); 5]), 3);
-        assert_eq!(backlog_len(&[message(BACKLOG_BYTES_MAX + 1), message(1)]), 1);
+        let left = |mut messages: Vec<Message>| {
+            let (before, dropped) = (messages.len(), bound(&mut messages).total());
+            assert_eq!(before - dropped, messages.len());
+            messages.len()
+        };
+        assert_eq!(left(Vec::new()), 0);
+        assert_eq!(left(vec![message(1); BACKLOG_MESSAGES_MAX]), BACKLOG_MESSAGES_MAX);
+        assert_eq!(left(vec![message(1); BACKLOG_MESSAGES_MAX + 1]), BACKLOG_MESSAGES_MAX);
+        assert_eq!(left(vec![message(20 << 20); 5]), 3);
+        assert_eq!(left(vec![message(BACKLOG_BYTES_MAX + 1), message(1)]), 1);
+    }
+
+    #[test]
+    fn of_what_exceeds_the_newest_that_matters_least_goes_and_the_rest_keeps_its_order() {
+        use MessageType::{MsgApp, MsgAppResp, MsgVote};
+        let kinds = [MsgVote, MsgApp, MsgAppResp, MsgApp];
+        let number = |message: &Message| message.index() as usize;
+        let mut messages: Vec<_> =
+            (0..BACKLOG_MESSAGES_MAX + 100).map(|at| of_type(kinds[at % 4], at, 1)).collect();
+        let dropped = bound(&mut messages);
+        assert_eq!(dropped, ClassCounts::of(MessageClass::Append, 100));
+        assert_eq!(messages.len(), BACKLOG_MESSAGES_MAX);
+        assert!(messages.is_sorted_by_key(number));
+        let last_append = messages.iter().rfind(|message| message.is(MsgApp)).map(number);
+        assert_eq!(last_append, Some(BACKLOG_MESSAGES_MAX - 101));
+        assert!(messages.last().is_some_and(|message| message.is(MsgAppResp)), "votes and acks stay");
+    }
+
+    #[test]
+    fn a_message_of_any_size_gives_way_to_what_matters_more() {
+        use MessageType::{MsgApp, MsgHeartbeat, MsgVote};
+        let giant = of_type(MsgApp, 0, BACKLOG_BYTES_MAX + 1);
+        let mut messages = vec![giant.clone(), of_type(MsgVote, 1, 0), of_type(MsgHeartbeat, 2, 8)];
+        assert_eq!(bound(&mut messages), ClassCounts::of(MessageClass::Append, 1));
+        assert_eq!(messages.len(), 2);
+        let mut alone = vec![giant];
+        assert_eq!(bound(&mut alone).total(), 0, "somebody may take it");
     }
 }

@@ -16,6 +16,7 @@ use super::core::{Core, Resident};
 use super::cores::Cores;
 use super::guard::{Ending, TaskCount};
 use super::peer::Peer;
+use super::requests::Requests;
 use super::shared::{PeerShared, TransportShared};
 use super::waits::Waits;
 use crate::event::Event;
@@ -38,9 +39,11 @@ pub(crate) struct Endpoint {
     next_served: Cell<u64>,
     /// Bodies of `POST /raft` that are being read.
     posts: Cell<usize>,
-    listener: RefCell<Option<Rc<Shut>>>,
-    /// Ended early when the transport is stopped.
+    /// Of those that anybody may make.
+    pub(super) requests: Requests,
+    /// Ended early when the endpoint is stopped, and looked at once a tick while the host is asked.
     pub(super) waits: Waits,
+    listener: RefCell<Option<Rc<Shut>>>,
     stopping: Cell<bool>,
     tasks: Rc<TaskCount>,
 }
@@ -97,8 +100,9 @@ impl Endpoint {
             served: RefCell::default(),
             next_served: Cell::new(0),
             posts: Cell::new(0),
-            listener: RefCell::default(),
+            requests: Requests::default(),
             waits: Waits::default(),
+            listener: RefCell::default(),
             stopping: Cell::new(false),
             tasks: Rc::default(),
         });
@@ -198,9 +202,9 @@ impl Endpoint {
         };
         match endpoint.zip(peer) {
             Some((endpoint, peer)) => {
-                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.lost());
+                let (old, lost) = (Arc::clone(&peer.shared), peer.shared.drops.lost());
                 // A peer that is stopped tells raft nothing, but this one lives on.
-                peer.tasks.at_last(move || start(old.lost() > lost));
+                peer.tasks.at_last(move || start(old.drops.lost() > lost));
                 endpoint.let_go(&peer, ending);
             }
             // It moves on before it has come here, if there is anything of its transport here at all.
@@ -253,15 +257,7 @@ impl Endpoint {
     /// one that has waited longest is closed.
     pub(super) fn enter_waiting(&self, address: IpAddr, guard: &ServedGuard) {
         let leaves = self.waiting.borrow_mut().enter(address, guard.id);
-        if let Some(served) = leaves.and_then(|id| self.served.borrow().get(&id).map(|s| Rc::clone(&s.shut)))
-        {
-            served.shutdown();
-        }
-    }
-
-    /// A handshake is complete.
-    pub(super) fn leave_waiting(&self, guard: &ServedGuard) {
-        self.waiting.borrow_mut().leave(guard.id);
+        self.close_served(leaves);
     }
 
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
@@ -272,6 +268,24 @@ impl Endpoint {
         }
         self.posts.set(self.posts.get() + 1);
         Some(Post { endpoint: Rc::clone(self) })
+    }
+
+    /// A request that anybody may make was served, and the connection stays for the next.
+    pub(super) fn keep(&self, address: IpAddr, guard: &ServedGuard) {
+        self.leave_waiting(guard);
+        self.close_served(self.requests.keep(address, guard.id));
+    }
+
+    /// The handshake of this connection is complete.
+    pub(super) fn leave_waiting(&self, guard: &ServedGuard) {
+        self.waiting.borrow_mut().leave(guard.id);
+    }
+
+    fn close_served(&self, id: Option<u64>) {
+        let shut = id.and_then(|id| self.served.borrow().get(&id).map(|served| Rc::clone(&served.shut)));
+        if let Some(shut) = shut {
+            shut.shutdown();
+        }
     }
 
     pub(super) fn set_listener(&self, shut: Rc<Shut>) {
@@ -314,7 +328,10 @@ impl Resident for Endpoint {
             }
         }
         self.shared.incoming.forget_before(now);
-        let dropped = |peer: &&Rc<Peer>| peer.shared.has_dropped();
+        if self.requests.are_routed() {
+            self.waits.look_again();
+        }
+        let dropped = |peer: &&Rc<Peer>| peer.shared.drops.has_untold();
         let peers: Vec<_> = self.peers.borrow().values().filter(dropped).cloned().collect();
         for peer in peers {
             peer.report_dropped();
@@ -347,6 +364,7 @@ impl Drop for Post {
 impl Drop for ServedGuard {
     fn drop(&mut self) {
         self.endpoint.waiting.borrow_mut().leave(self.id);
+        self.endpoint.requests.leave(self.id);
         self.endpoint.served.borrow_mut().remove(&self.id);
     }
 }

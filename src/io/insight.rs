@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::buf::PoolStats;
 use crate::event::DropReason;
 use crate::proto::stream::WriterCounters;
+use crate::raftpb::MessageClass;
 
 /// What one core holds and did, at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,14 +77,21 @@ pub struct PeerStats {
     pub msgapp: LinkStats,
     /// Its `message` stream.
     pub message: LinkStats,
-    pub(super) dropped: [u64; DropReason::ALL.len()],
+    /// By reason and class.
+    pub(super) dropped: [[u64; MessageClass::ALL.len()]; DropReason::ALL.len()],
 }
 
 impl PeerStats {
     /// Messages to the peer that were dropped and told for this reason.
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason.index()]
+        self.dropped[reason.index()].iter().sum()
+    }
+
+    /// Those of them that are of this class.
+    #[must_use]
+    pub fn dropped_of(&self, reason: DropReason, class: MessageClass) -> u64 {
+        self.dropped[reason.index()][class.index()]
     }
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::congestion::Congestion;
 use super::core::Core;
 use crate::buf::Pool;
 use crate::cores::{Backlog, Doorbell, Load, Mailbox};
@@ -37,6 +38,7 @@ pub(crate) struct CoreShared {
     pub(crate) pool: Pool,
     /// What waits in lanes, counted for all cores together.
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) congestion: Congestion,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
 }

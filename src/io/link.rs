@@ -21,9 +21,9 @@ use std::time::Instant;
 use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
-use crate::cores::{Claim, Claimed, Lane, Refused, Segments, Weighed};
+use crate::cores::{Claim, Claimed, Lane, Pushed, Rank, Refused, Segments, Weighed};
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
-use crate::raftpb::Message;
+use crate::raftpb::{ClassCounts, Message, MessageClass, MessageType};
 
 /// Within one step of a core (a turn, or what one read brought) a link that has sent is not idle: what
 /// follows gathers to a write of this size before it leaves, so that a host that sends in many small
@@ -95,9 +95,44 @@ pub(crate) struct Moment {
     pub(crate) step: Option<u64>,
 }
 
+/// Who gives way: appends first, which raft sends again; then proposals, whose clients try again; then
+/// acks, without which a leader stands still for a while; votes and heartbeats never for any of these.
+/// A snapshot never comes into a lane; what is of no use to the receiver goes first.
+pub(super) const fn rank(class: MessageClass) -> Rank {
+    match class {
+        MessageClass::Append | MessageClass::Other => Rank::Bulk,
+        MessageClass::Proposal | MessageClass::Snapshot => Rank::Request,
+        MessageClass::Ack => Rank::Answer,
+        MessageClass::Heartbeat | MessageClass::Vote => Rank::Vital,
+    }
+}
+
 impl Weighed for Message {
     fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         Self::payloads(self).map(|payload| &payload[..])
+    }
+
+    fn rank(&self) -> Rank {
+        rank(self.class())
+    }
+
+    fn may_absorb(&self) -> bool {
+        self.is(MessageType::MsgHeartbeat)
+    }
+
+    /// A heartbeat takes over the commit of a later one that differs in nothing else: same leader, same
+    /// term, and the same read of the index, which is what a context is for. That the later commit then
+    /// overtakes what stands between them does no harm, for it never exceeds what the follower has
+    /// acknowledged.
+    fn absorb(&mut self, later: &Self) -> bool {
+        let is_bare = self.entries.is_empty() && self.snapshot.is_none() && self.responses.is_empty();
+        let commit = self.commit;
+        self.commit = later.commit;
+        let absorbed = is_bare && self.is(MessageType::MsgHeartbeat) && self == later;
+        if !absorbed {
+            self.commit = commit;
+        }
+        absorbed
     }
 }
 
@@ -168,6 +203,15 @@ impl Link {
     }
 }
 
+/// What became of a message at a link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Put {
+    /// It is encoded, or waits.
+    Taken,
+    /// A heartbeat that waits says the same.
+    Superseded,
+}
+
 /// A run of messages on its way into a link.
 pub(crate) struct Visit<'a> {
     link: &'a Link,
@@ -179,18 +223,22 @@ pub(crate) struct Visit<'a> {
 impl Visit<'_> {
     /// Encodes a message, or queues it.
     #[inline]
-    pub(crate) fn put(&mut self, parcel: impl Parcel) -> Result<(), Refused> {
+    pub(crate) fn put(&mut self, parcel: impl Parcel) -> Result<Put, Refused> {
         if let Some(desk) = &mut self.desk
             && self.is_first
             && desk.machine.has_room()
         {
             desk.machine.push(parcel.message());
-            return Ok(());
+            return Ok(Put::Taken);
         }
         self.is_first = false;
         let pushed = self.link.lane.lock().push(parcel.into_message());
-        // What was refused is dropped without the lock: it holds what is the host's, who may send.
-        pushed.map_err(|(_, refused)| refused)
+        // What did not find room is dropped without the lock: it holds what is the host's, who may send.
+        match pushed {
+            Ok(Pushed::Queued) => Ok(Put::Taken),
+            Ok(Pushed::Absorbed(_)) => Ok(Put::Superseded),
+            Err((_, refused)) => Err(refused),
+        }
     }
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
@@ -294,19 +342,24 @@ impl Desk {
         self.socket = Some(socket);
     }
 
-    /// The connection is over; how many messages were encoded and not known to be written.
-    pub(super) fn detach(&mut self) -> usize {
+    /// The connection is over; which messages were encoded and not known to be written.
+    pub(super) fn detach(&mut self) -> ClassCounts {
         (self.unsent, self.socket) = (None, None);
         self.machine.detach()
     }
 
-    /// Empties the lane of a writer without a connection; how many messages it held.
-    pub(super) fn drain(&mut self, lane: &Lane<Message>) -> usize {
+    /// Empties the lane of a writer without a connection; which messages it held.
+    pub(super) fn drain(&mut self, lane: &Lane<Message>) -> ClassCounts {
         // The memory of both goes with what is lost.
         let mut lost = std::mem::take(&mut self.queue);
         lane.take(&mut lost);
         let mut release = lane.release();
-        std::iter::from_fn(|| lost.pop()).inspect(|message| release.add(message)).count()
+        let mut counts = ClassCounts::default();
+        while let Some(message) = lost.pop() {
+            release.add(&message);
+            counts.add(message.class(), 1);
+        }
+        counts
     }
 
     /// A tick went by: once nothing has come through the lane for a whole one, the memory of earlier

@@ -10,12 +10,14 @@
 //! - **N8** every wait has a second reason to end.
 
 mod accept;
+mod congestion;
 mod conn;
 pub(crate) mod core;
 mod cores;
 mod deliver;
 mod dial;
 mod doorbell;
+mod drops;
 mod endpoint;
 mod guard;
 mod handover;
@@ -27,8 +29,10 @@ mod operation;
 mod peer;
 mod reader;
 mod rent;
+mod requests;
 mod resolve;
 mod ring;
+mod routes;
 mod serve;
 pub(crate) mod shared;
 mod signal;
@@ -40,6 +44,7 @@ mod waits;
 mod writer;
 
 pub(crate) use self::core::Core;
+pub use congestion::CongestionControl;
 pub use cores::{Cores, CoresConfig};
 pub(crate) use endpoint::Endpoint;
 pub use guard::Ending;
@@ -48,3 +53,4 @@ pub use insight::{CoreStats, LinkStats, PeerStats};
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use signal::Signal;
+pub use snapshot::SnapshotProgress;

@@ -21,6 +21,7 @@ use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
+use crate::raftpb::ClassCounts;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -130,7 +131,7 @@ impl Peer {
         let link = &self.shared.links[lane];
         let Some(mut desk) = link.desk() else { return };
         let (sent, lost) = if desk.machine.is_working() {
-            (desk.send_now(&link.lane, self.endpoint.core.moment()), 0)
+            (desk.send_now(&link.lane, self.endpoint.core.moment()), ClassCounts::default())
         } else {
             (true, desk.drain(&link.lane))
         };
@@ -153,24 +154,25 @@ impl Peer {
         }
     }
 
-    /// Messages were lost: told once for all of them, as rafthttp does.
-    pub(super) fn report_lost(&self, messages: usize, reason: DropReason) {
-        if messages > 0 {
-            self.shared.note_told(reason, messages);
-            self.endpoint.emit(&Event::Dropped { peer: self.shared.id, messages, reason });
-            if reason != DropReason::Paused && !self.stopping.get() {
-                let raft = &self.endpoint.shared.raft;
-                if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
-                    self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
-                }
+    /// Messages were lost: told once for all of them of a class, and to raft once for all, as rafthttp
+    /// does.
+    pub(super) fn report_lost(&self, lost: ClassCounts, reason: DropReason) {
+        for (class, messages) in lost.iter() {
+            self.shared.drops.note_told(reason, class, messages);
+            self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
+        }
+        if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
+            let raft = &self.endpoint.shared.raft;
+            if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+                self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
             }
         }
     }
 
     /// Tells what senders dropped since the last time.
     pub(crate) fn report_dropped(&self) {
-        for (messages, reason) in self.shared.take_dropped() {
-            self.report_lost(messages, reason);
+        for (lost, reason) in self.shared.drops.take() {
+            self.report_lost(lost, reason);
         }
     }
 

@@ -5,6 +5,8 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
 use super::handover::Handover;
@@ -17,6 +19,7 @@ use crate::proto::handshake::{
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
+use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
 use crate::raftpb::MessageType;
 
@@ -27,7 +30,7 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An idle kept-alive connection, as in etcd.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a refused client may still send before we close: closing on unread bytes would reset the
 /// connection and could take the answer with it.
@@ -59,7 +62,7 @@ pub(super) struct Served<'a> {
 }
 
 /// What to do with the connection after a request.
-enum Next {
+pub(super) enum Next {
     Request,
     Close,
 }
@@ -82,17 +85,23 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 return Ok(());
             }
         };
-        let outcome = RequestHead::parse(match HeadSearch::request().find(&head) {
-            Ok(Some(whole)) => whole,
-            _ => return Err("the request changed its mind"),
-        });
-        let request = match outcome {
+        let Ok(Some(whole)) = HeadSearch::request().find(&head) else {
+            return Err("the request changed its mind");
+        };
+        let request = match RequestHead::parse(whole) {
             Ok(request) => request,
             Err(error) => {
                 served.refuse(&Refused::bad_head(error), None).await;
                 return Ok(());
             }
         };
+        if let Some(routes) = served.routes(&request) {
+            // Boxed: a connection that is no host's should not keep room for it.
+            match Box::pin(served.route(routes, whole, &request)).await {
+                Next::Request => continue,
+                Next::Close => return Ok(()),
+            }
+        }
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
                 if refused.endpoint == Some(Route::Snapshot) {
@@ -108,18 +117,19 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
+            // Boxed: few connections are snapshots, and the others should not keep room for them.
             Ok(Accepted::Snapshot(_)) => {
-                served.snapshot(&request).await;
+                Box::pin(served.snapshot(&request)).await;
                 return Ok(());
             }
             Ok(Accepted::SnapshotPartial) => {
-                served.tell_partial(&request).await;
+                Box::pin(served.tell_partial(&request)).await;
                 return Ok(());
             }
-            Ok(_) => {
-                served.refuse(&Refused::later(Refusal::NotFound, Route::Pipeline, 1), None).await;
-                return Ok(());
-            }
+            Ok(Accepted::Probing) => match served.probe(&request).await {
+                Next::Request => {}
+                Next::Close => return Ok(()),
+            },
         }
     }
 }
@@ -188,19 +198,27 @@ impl Served<'_> {
 
     async fn take_message(&mut self, request: &RequestHead<'_>) -> Result<(), Refusal> {
         let limits = self.endpoint.shared.config.frames;
+        let message = self.collect_body(request, limits.frame_bytes_max).await?;
+        let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+        self.endpoint.process_posted(message)
+    }
+
+    /// The body behind a head, up to so many bytes; memory follows what arrives.
+    pub(super) async fn collect_body(
+        &mut self,
+        request: &RequestHead<'_>,
+        bytes_max: usize,
+    ) -> Result<Bytes, Refusal> {
         let pool = self.endpoint.core.pool.clone();
         let rest = self.input.bytes().to_vec();
         self.input.consume(rest.len());
-        let mut body =
-            MessageBody::new(request.framing, &rest, limits.frame_bytes_max, pool, Instant::now())?;
+        let mut body = MessageBody::new(request.framing, &rest, bytes_max, pool, Instant::now())?;
         loop {
             self.guard.set_deadline(body.deadline());
             match body.poll(Instant::now())? {
                 BodyOutcome::Whole { message, rest } => {
                     self.input.put_back(&rest);
-                    let message =
-                        decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
-                    return self.endpoint.process_posted(message);
+                    return Ok(message);
                 }
                 BodyOutcome::NeedsMore => {}
             }
@@ -214,7 +232,9 @@ impl Served<'_> {
         let endpoint = self.endpoint;
         let remote = self.conn.remote;
         let known = member.filter(|&id| endpoint.shared.peer(id).is_some());
-        endpoint.limiter.borrow_mut().charge(remote.ip(), known, Instant::now());
+        if refused.refusal.is_clients_fault() {
+            endpoint.limiter.borrow_mut().charge(remote.ip(), known, Instant::now());
+        }
         if refused.refusal.is_silent() {
             let reason = "not HTTP";
             return endpoint.emit(&Event::ConnectionDropped { from: remote, reason });
@@ -254,7 +274,7 @@ impl Endpoint {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);
-            self.emit(&Event::Rejected { peer: from, messages: 1, reason });
+            self.emit(&Event::Rejected { peer: from, class: message.class(), messages: 1, reason });
             return Err(Refusal::ProcessMessage);
         }
         let proposals = message.is(MessageType::MsgProp);
@@ -266,4 +286,13 @@ impl Endpoint {
 
 pub(super) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+pub(super) fn wall_time() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let unix_ns = match since {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    };
+    WallTime { unix_ns }
 }

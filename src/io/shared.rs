@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::cores::Cores;
+use super::drops::Drops;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
 use super::snapshot::{Incoming, Outgoing};
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits, Refused};
+use crate::cores::{Lane, LaneLimits};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
@@ -22,6 +23,7 @@ use crate::proto::handshake::Identity;
 use crate::proto::peer_url::PeerUrls;
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
+use crate::raftpb::ClassCounts;
 
 /// One transport.
 pub(crate) struct TransportShared {
@@ -62,10 +64,7 @@ pub(crate) struct PeerShared {
     pub(crate) links: [Link; 2],
     pub(crate) paused: AtomicBool,
     pub(crate) stopped: AtomicBool,
-    /// Messages dropped by senders and not yet told; see [`PeerShared::count_dropped`].
-    dropped: [AtomicUsize; DROPPED.len()],
-    /// Messages dropped, by reason, that were told.
-    told: [AtomicU64; DropReason::ALL.len()],
+    pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
     /// What etcd counts of it; stays when the peer goes.
@@ -73,16 +72,6 @@ pub(crate) struct PeerShared {
     /// What etcd tells of it in the leader's statistics; goes with the peer.
     pub(crate) follower_stats: Arc<Follower>,
 }
-
-/// Reasons for which a sender drops, by the number under which it counts them.
-const DROPPED: [DropReason; 6] = [
-    DropReason::LaneFull(Refused::Messages),
-    DropReason::LaneFull(Refused::Bytes),
-    DropReason::LaneFull(Refused::Process),
-    DropReason::NoStream,
-    DropReason::Paused,
-    DropReason::TooLarge,
-];
 
 impl TransportShared {
     /// One of its peers.
@@ -100,10 +89,10 @@ impl TransportShared {
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
         let drain = |lane| (peer.drain(lane), DropReason::Stopped);
         let in_lanes = (0..peer.links.len()).map(drain);
-        for (messages, reason) in peer.take_dropped().chain(in_lanes) {
-            if messages > 0 {
-                peer.note_told(reason, messages);
-                self.config.observer.event(&Event::Dropped { peer: peer.id, messages, reason });
+        for (counts, reason) in peer.drops.take().chain(in_lanes) {
+            for (class, messages) in counts.iter() {
+                peer.drops.note_told(reason, class, messages);
+                self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
             }
         }
     }
@@ -135,7 +124,12 @@ impl PeerShared {
                 heartbeat_interval: config.heartbeat_interval,
                 stall_timeout: config.write_timeout,
             };
-            let lane = Lane::new(limits, Arc::clone(&core.backlog));
+            let backlog = Arc::clone(&core.backlog);
+            let lane = match kind {
+                // Nothing but appends ever waits there.
+                StreamKind::Msgapp => Lane::of_one_rank(limits, backlog),
+                StreamKind::Message => Lane::new(limits, backlog),
+            };
             Link::new(writer, lane, core.pool.clone(), now)
         };
         Self {
@@ -146,8 +140,7 @@ impl PeerShared {
             slot: AtomicUsize::new(usize::MAX),
             paused: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            dropped: Default::default(),
-            told: Default::default(),
+            drops: Drops::default(),
             active_since: AtomicU64::new(0),
             metrics,
             follower_stats: Arc::default(),
@@ -181,8 +174,8 @@ impl PeerShared {
         self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
     }
 
-    /// Empties a lane, on any thread; how many messages it held.
-    fn drain(&self, lane: usize) -> usize {
+    /// Empties a lane, on any thread; which messages it held.
+    fn drain(&self, lane: usize) -> ClassCounts {
         let link = &self.links[lane];
         let mut desk = link.clear_desk();
         let lost = desk.drain(&link.lane);
@@ -193,40 +186,11 @@ impl PeerShared {
         lost
     }
 
-    /// Counts messages that a sender dropped; true if the core must be told, which then tells the
-    /// host once for all of them.
-    pub(crate) fn count_dropped(&self, reason: usize, messages: usize) -> bool {
-        self.dropped[reason].fetch_add(messages, Ordering::Relaxed) == 0
-    }
-
-    /// True if senders dropped something that is not told yet.
-    pub(super) fn has_dropped(&self) -> bool {
-        self.dropped.iter().any(|count| count.load(Ordering::Relaxed) > 0)
-    }
-
-    pub(super) fn note_told(&self, reason: DropReason, messages: usize) {
-        self.told[reason.index()].fetch_add(messages as u64, Ordering::Relaxed);
-    }
-
-    /// How many messages were lost and told, but for those that the host itself held back.
-    pub(super) fn lost(&self) -> u64 {
-        let all: u64 = self.told.iter().map(|told| told.load(Ordering::Relaxed)).sum();
-        all - self.told[DropReason::Paused.index()].load(Ordering::Relaxed)
-    }
-
     /// What the peer holds and did; waits for a sender at work, so only for the core.
     pub(crate) fn stats(&self) -> PeerStats {
-        let mut dropped = [0; DropReason::ALL.len()];
-        for (count, told) in dropped.iter_mut().zip(&self.told) {
-            *count = told.load(Ordering::Relaxed);
-        }
+        let dropped = self.drops.snapshot();
         let [msgapp, message] = &self.links;
         PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
-    }
-
-    /// What senders dropped since the last time.
-    pub(super) fn take_dropped(&self) -> impl Iterator<Item = (usize, DropReason)> {
-        self.dropped.iter().map(|count| count.swap(0, Ordering::Relaxed)).zip(DROPPED)
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

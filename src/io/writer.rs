@@ -248,7 +248,8 @@ impl Peer {
         link.set_up(false);
         let Some(shut) = self.writers[lane].borrow_mut().shut.take() else { return false };
         let mut desk = link.clear_desk();
-        let lost = desk.detach() + desk.drain(&link.lane);
+        let mut lost = desk.detach();
+        lost += desk.drain(&link.lane);
         drop(desk);
         shut.shutdown();
         self.wake_writer(lane);

@@ -10,6 +10,7 @@ pub mod pace;
 pub mod peer_url;
 pub mod picker;
 pub mod pipeline;
+pub mod probe;
 pub mod route;
 pub mod snapshot;
 pub mod stats;

@@ -1,5 +1,7 @@
 //! What a message is for: the classes by which room is kept, drops are counted and faults are chosen.
 
+use std::ops::AddAssign;
+
 use super::{Message, MessageType};
 
 /// The class of a message.
@@ -131,6 +133,57 @@ const BY_NUMBER: [MessageClass; TYPES.len()] = {
     classes
 };
 
+/// A number for each class.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ClassCounts([usize; MessageClass::ALL.len()]);
+
+impl ClassCounts {
+    /// So many of one class.
+    #[must_use]
+    pub fn of(class: MessageClass, count: usize) -> Self {
+        let mut counts = Self::default();
+        counts.add(class, count);
+        counts
+    }
+
+    /// So many more of a class.
+    #[inline]
+    pub const fn add(&mut self, class: MessageClass, count: usize) {
+        self.0[class.index()] += count;
+    }
+
+    /// How many of a class.
+    #[must_use]
+    pub const fn get(&self, class: MessageClass) -> usize {
+        self.0[class.index()]
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Those that are not zero.
+    pub fn iter(&self) -> impl Iterator<Item = (MessageClass, usize)> {
+        MessageClass::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
+
+impl AddAssign for ClassCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+}
+
+impl<'a> FromIterator<&'a Message> for ClassCounts {
+    fn from_iter<I: IntoIterator<Item = &'a Message>>(messages: I) -> Self {
+        let mut counts = Self::default();
+        messages.into_iter().for_each(|message| counts.add(message.class(), 1));
+        counts
+    }
+}
+
 impl Message {
     /// What it is for; [`MessageClass::Other`] if its type is not known here.
     #[inline]
@@ -159,6 +212,16 @@ mod tests {
         assert_eq!(of_type(-1).class(), MessageClass::Other);
         assert_eq!(of_type(i32::MAX).class(), MessageClass::Other);
         assert_eq!(Message::default().class(), MessageClass::Other, "an unset type is MsgHup");
+    }
+
+    #[test]
+    fn counts_add_up() {
+        let messages = [3, 3, 2, 5].map(of_type);
+        let mut counts = ClassCounts::from_iter(&messages);
+        assert_eq!((counts.total(), counts.get(MessageClass::Append)), (4, 2));
+        counts += ClassCounts::of(MessageClass::Vote, 7);
+        let all: Vec<_> = counts.iter().collect();
+        assert_eq!(all, [(MessageClass::Append, 2), (MessageClass::Proposal, 1), (MessageClass::Vote, 8)]);
     }
 
     #[test]

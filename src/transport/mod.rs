@@ -19,6 +19,7 @@ use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
+use crate::io::snapshot::{Incoming, Outgoing};
 use crate::io::{Cores, Ending, Endpoint, PeerStats, Posted};
 use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;

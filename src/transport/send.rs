@@ -8,16 +8,15 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::Transport;
-use crate::cores::Refused;
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
-use crate::io::link::{Moment, Parcel};
+use crate::io::link::{Moment, Parcel, Put};
 use crate::io::shared::PeerShared;
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
 use crate::raft::{SnapshotStatus, Via};
-use crate::raftpb::{Message, MessageType};
+use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -28,14 +27,6 @@ pub struct Sent {
     /// (unless the peer is unknown or paused).
     pub dropped: usize,
 }
-
-/// Why one message was not accepted, by the number under which its peer counts it.
-const LANE_MESSAGES: usize = 0;
-const LANE_BYTES: usize = 1;
-const LANE_PROCESS: usize = 2;
-const NO_STREAM: usize = 3;
-const PAUSED: usize = 4;
-const TOO_LARGE: usize = 5;
 
 /// What an entry takes in a frame beside its data, at most: two lengths, a key, three scalars.
 const ENTRY_OVERHEAD_MAX: usize = 64;
@@ -112,22 +103,26 @@ impl<'a> Sender<'a> {
             return;
         }
         let peer = self.transport.shared.peer(MemberId(to));
-        let Some(peer) = peer else { return self.unknown(MemberId(to), run.drain(..).count()) };
+        let Some(peer) = peer else {
+            let counts = run.iter().map(Parcel::message).collect();
+            run.clear();
+            return self.unknown(MemberId(to), counts);
+        };
         let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
         let mut visits = [None, None];
         for parcel in run.drain(..) {
-            let snapshot = parcel.message().is(MessageType::MsgSnap);
+            let class = parcel.message().class();
             let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
                 let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit());
-                visit.put(parcel).map_err(|refused| match refused {
-                    Refused::Messages => LANE_MESSAGES,
-                    Refused::Bytes => LANE_BYTES,
-                    Refused::Process => LANE_PROCESS,
-                })
+                visit.put(parcel).map_err(DropReason::LaneFull)
             });
             match put {
-                Ok(()) => self.sent.accepted += 1,
-                Err(reason) => self.dropped(&peer, reason, snapshot),
+                Ok(Put::Taken) => self.sent.accepted += 1,
+                Ok(Put::Superseded) => {
+                    self.sent.accepted += 1;
+                    self.count(&peer, DropReason::Superseded, class);
+                }
+                Err(reason) => self.dropped(&peer, reason, class),
             }
         }
         for (lane, mut visit) in visits.into_iter().enumerate() {
@@ -167,22 +162,33 @@ impl<'a> Sender<'a> {
     }
 
     /// There is no core to tell it on: the observer hears it here.
-    fn unknown(&mut self, to: MemberId, messages: usize) {
-        self.sent.dropped += messages;
-        let event = Event::Dropped { peer: to, messages, reason: DropReason::UnknownPeer };
-        self.transport.shared.config.observer.event(&event);
+    fn unknown(&mut self, to: MemberId, counts: ClassCounts) {
+        self.sent.dropped += counts.total();
+        let reason = DropReason::UnknownPeer;
+        for (class, messages) in counts.iter() {
+            self.transport.shared.config.observer.event(&Event::Dropped {
+                peer: to,
+                class,
+                messages,
+                reason,
+            });
+        }
+    }
+
+    fn dropped(&mut self, peer: &PeerShared, reason: DropReason, class: MessageClass) {
+        self.sent.dropped += 1;
+        self.count(peer, reason, class);
+        if class == MessageClass::Snapshot {
+            let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
+            peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
+        }
     }
 
     /// Counted at the peer, told by its core: raft's callbacks never run inside `send`.
-    fn dropped(&mut self, peer: &PeerShared, reason: usize, snapshot: bool) {
-        self.sent.dropped += 1;
-        if peer.count_dropped(reason, 1) {
+    fn count(&mut self, peer: &PeerShared, reason: DropReason, class: MessageClass) {
+        if peer.drops.count(reason, class, 1) {
             peer.post_dirty(0);
             self.ring(peer);
-        }
-        if snapshot {
-            let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
-            peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
         }
     }
 }
@@ -198,18 +204,18 @@ impl Drop for Sender<'_> {
 
 /// The lane of a message now, or the reason for which there is none.
 #[inline]
-fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, usize> {
+fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, DropReason> {
     if peer.paused.load(Ordering::Relaxed) {
-        return Err(PAUSED);
+        return Err(DropReason::Paused);
     }
     let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
     if frame > frame_bytes_max {
-        return Err(TOO_LARGE);
+        return Err(DropReason::TooLarge);
     }
     let working = Working { msgapp: peer.links[0].is_up(), message: peer.links[1].is_up() };
     match route::pick(message.r#type(), working) {
         Via::Msgapp => Ok(0),
         Via::Message => Ok(1),
-        Via::Pipeline | Via::Snapshot => Err(NO_STREAM),
+        Via::Pipeline | Via::Snapshot => Err(DropReason::NoStream),
     }
 }

@@ -87,7 +87,7 @@ fn assert_loss_is_reported(cluster: &Cluster) {
     assert_eq!((sent.accepted, sent.dropped), (0, 1));
     cluster.host().note_refused(sent.dropped);
     wait_until("raft is told", Duration::from_secs(1), || cluster.host().unreachable_since(sent_at) == 1);
-    let told = |event: &Event| matches!(event, Event::Dropped { messages: 1, reason: DropReason::NoStream, peer } if *peer == cluster.etcd_id);
+    let told = |event: &Event| matches!(event, Event::Dropped { messages: 1, reason: DropReason::NoStream, peer, .. } if *peer == cluster.etcd_id);
     assert_eq!(cluster.host().count(mark, told), 1);
 }
 

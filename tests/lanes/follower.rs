@@ -16,18 +16,23 @@ pub(crate) fn start_leader(cores: &Cores) -> Member {
     Member::start(1, cores, "127.0.0.1:0".parse().expect("an address"), patient)
 }
 
-/// The other end of a leader's `msgapp` stream.
+/// The other end of a leader's stream.
 pub(crate) struct Follower {
     pub(crate) id: u64,
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
 }
 
 impl Follower {
-    /// Dials a leader that cannot dial back.
+    /// Dials the `msgapp` stream of a leader that cannot dial back.
     pub(crate) fn of(leader: &Member, id: u64) -> Self {
+        Self::on("msgapp", leader, id)
+    }
+
+    /// Dials this stream of it.
+    pub(crate) fn on(kind: &str, leader: &Member, id: u64) -> Self {
         leader.transport().add_peer(id, ["http://127.0.0.1:1"]).expect("a good peer");
         let mut stream = connect(leader.transport().local_addr().expect("it listens"));
-        let path = format!("/raft/stream/msgapp/{id:x}");
+        let path = format!("/raft/stream/{kind}/{id:x}");
         let request = Request::stream(&path).header("X-Server-From", &format!("{id:x}"));
         stream.write_all(request.text().as_bytes()).expect("sent");
         let head = read_head(&mut stream);

@@ -188,7 +188,7 @@ impl World {
     fn let_go(&mut self, slot: Slot, why: &'static str) -> Option<usize> {
         let out = self.outgoing(slot);
         let conn = out.conn.take()?;
-        let lost = out.machine.detach();
+        let lost = out.machine.detach().total();
         out.chain = None;
         out.is_writing = false;
         out.heartbeat_waits = false;

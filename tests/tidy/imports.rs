@@ -3,7 +3,7 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
@@ -13,12 +13,16 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("raft", &["id", "raftpb", "snapshot"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
-    ("event", &["cores", "id", "proto"]),
-    ("config", &["error", "event", "id", "proto"]),
+    ("event", &["cores", "id", "proto", "raftpb"]),
+    ("routes", &[]),
+    ("config", &["error", "event", "id", "proto", "routes"]),
     ("metrics", &["event", "id", "proto", "raftpb"]),
     (
         "io",
-        &["buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb", "snapshot"],
+        &[
+            "buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb", "routes",
+            "snapshot",
+        ],
     ),
 ];
 

@@ -115,7 +115,7 @@ fn what_the_socket_does_not_take_is_left_to_the_core_and_the_rest_waits_in_the_l
     let mut desk = link.clear_desk();
     assert!(matches!(desk.poll_transmit(&link.lane, Instant::now()), Some(Ok(_))), "the rest of a write");
     assert!(desk.poll_transmit(&link.lane, Instant::now()).is_none(), "one write in flight");
-    let lost = desk.detach() + desk.drain(&link.lane);
+    let lost = desk.detach().total() + desk.drain(&link.lane).total();
     drop(desk);
     assert!(lost > 0 && lost <= accepted + 1, "what was not written whole is told: {lost}");
     assert_eq!(link.lane.depth(), (0, 0));
@@ -135,4 +135,64 @@ fn a_link_that_has_sent_in_this_step_gathers() {
     assert!(!send(step(1), DIRECT_SEND_BYTES), "a good write has gathered");
     assert!(!send(step(2), 10));
     assert_eq!(link.stats().direct_writes, 3);
+}
+
+fn heartbeat(commit: u64) -> Message {
+    Message { from: Some(1), to: Some(2), term: Some(7), entries: Vec::new(), ..message(commit, 0) }
+}
+
+#[test]
+fn a_heartbeat_takes_over_the_commit_of_a_later_one_that_differs_in_nothing_else() {
+    let mut waiting = heartbeat(3);
+    assert!(waiting.absorb(&heartbeat(5)));
+    assert_eq!(waiting, heartbeat(5));
+    let others: [fn(&mut Message); 7] = [
+        |other| other.from = Some(3),
+        |other| other.term = Some(8),
+        |other| other.context = Some("read".into()),
+        |other| other.index = Some(1),
+        |other| other.r#type = Some(MessageType::MsgHeartbeatResp as i32),
+        |other| other.entries.push(Entry::default()),
+        |other| other.to = Some(3),
+    ];
+    for change in others {
+        let mut other = heartbeat(6);
+        change(&mut other);
+        assert!(!waiting.absorb(&other), "{other:?}");
+        assert_eq!(waiting, heartbeat(5), "it says what it said");
+    }
+    let mut with_entries = message(1, 10);
+    let same = with_entries.clone();
+    assert!(!with_entries.absorb(&same), "that is no heartbeat of raft");
+}
+
+#[test]
+fn in_a_full_lane_a_heartbeat_is_superseded_and_nothing_else_is() {
+    let (link, far) = connected();
+    let taken = link.visit();
+    let mut other = link.visit();
+    for commit in 1..=LIMITS.messages_max as u64 {
+        assert_eq!(other.put(heartbeat(commit)), Ok(Put::Taken), "there is room");
+    }
+    assert_eq!(other.put(heartbeat(9)), Ok(Put::Superseded));
+    let vote = Message { r#type: Some(MessageType::MsgVote as i32), ..heartbeat(1) };
+    assert_eq!(other.put(vote), Err(Refused::Messages));
+    assert!(other.end(moment(), true));
+    assert!(!taken.end(moment(), true));
+    link.clear_desk().detach();
+    assert_eq!(commits(far), [1, 2, 3, 9]);
+}
+
+#[test]
+fn what_is_lost_with_a_connection_is_known_by_class() {
+    let (link, _far) = connected();
+    let kinds = [MessageType::MsgVote, MessageType::MsgAppResp, MessageType::MsgVote];
+    let mut visit = link.visit();
+    for kind in kinds {
+        visit.put(Message { r#type: Some(kind as i32), ..heartbeat(1) }).expect("room");
+    }
+    // Encoded, and not sent.
+    drop(visit);
+    let lost = link.clear_desk().detach();
+    assert_eq!((lost.get(MessageClass::Vote), lost.get(MessageClass::Ack), lost.total()), (2, 1, 3));
 }

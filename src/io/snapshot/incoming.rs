@@ -90,7 +90,12 @@ impl Incoming {
 
     /// The part of this snapshot from this member, if it has `offset` bytes. Whatever else is here of
     /// that member is forgotten: it sends something new.
-    pub(super) fn take(&self, from: MemberId, identity: Option<SnapshotIdentity>, offset: u64) -> Option<Part> {
+    pub(super) fn take(
+        &self,
+        from: MemberId,
+        identity: Option<SnapshotIdentity>,
+        offset: u64,
+    ) -> Option<Part> {
         let mut parts = lock(&self.parts);
         let at = parts.iter().position(|part| part.from == from)?;
         let part = parts.remove(at);

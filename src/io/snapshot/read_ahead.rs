@@ -80,7 +80,9 @@ impl ReadAhead {
                 let mut state = self.shared.lock();
                 match state.blocks.pop_front() {
                     Some(block) => Some(Ok(block)),
-                    None => state.end.take().map(|end| Err(end.map_or_else(NoBlock::Failed, |()| NoBlock::End))),
+                    None => {
+                        state.end.take().map(|end| Err(end.map_or_else(NoBlock::Failed, |()| NoBlock::End)))
+                    }
                 }
             };
             match next {

@@ -16,9 +16,7 @@ use crate::io::endpoint::Endpoint;
 use crate::io::serve::{Served, member_of, now_unix_s};
 use crate::metrics::PeerMetrics;
 use crate::proto::codec::screen;
-use crate::proto::handshake::{
-    Endpoint as Route, Refusal, Refused, write_no_content, write_snapshot_offset,
-};
+use crate::proto::handshake::{Endpoint as Route, Refusal, Refused, write_no_content, write_snapshot_offset};
 use crate::proto::http::head::RequestHead;
 use crate::proto::snapshot::{SnapshotIdentity, SnapshotReceiver, SnapshotStep, parse_offset};
 use crate::raft::{Origin, Via};
@@ -111,7 +109,7 @@ impl Served<'_> {
         if let Err(implausible) = screen(&message, endpoint.shared.config.id, from) {
             // As the raft of etcd would say in the end; but before gigabytes are written.
             let reason = RejectReason::Implausible(implausible);
-            endpoint.emit(&Event::Rejected { peer: from, messages: 1, reason });
+            endpoint.emit(&Event::Rejected { peer: from, class: message.class(), messages: 1, reason });
             return Err(Refusal::SnapshotProcess(implausible.to_string()));
         }
         let over = || endpoint.is_stopping();

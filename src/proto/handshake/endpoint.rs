@@ -41,6 +41,13 @@ impl Endpoint {
         }
     }
 
+    /// True for every path that is the transport's, also for one that leads nowhere: none of them is the
+    /// host's.
+    #[must_use]
+    pub fn is_below_raft(path: &str) -> bool {
+        path.strip_prefix(Self::PIPELINE_PATH).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    }
+
     /// The one method that is answered; `None` if all are.
     #[must_use]
     pub const fn method(self) -> Option<&'static str> {
@@ -67,5 +74,11 @@ mod tests {
         for path in ["/", "/raft/", "/raft/stream", "/raft/snapshot/", "/raft/x", "/members", "//raft"] {
             assert_eq!(Endpoint::of_path(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn all_below_raft_is_the_transports() {
+        assert!(["/raft", "/raft/", "/raft/x/y"].iter().all(|path| Endpoint::is_below_raft(path)));
+        assert!(["/", "/rafts", "/version", "//raft"].iter().all(|path| !Endpoint::is_below_raft(path)));
     }
 }

@@ -55,6 +55,14 @@ pub enum Refusal {
     SnapshotOffset,
     /// The host did not take the snapshot; says why.
     SnapshotProcess(String),
+    /// The body of a probe, or of a request for the host, did not arrive whole.
+    ReadBody,
+    /// Such a body beyond its limit.
+    BodyTooLarge,
+    /// The host has not answered a request for a path of its own in time.
+    HostTimeout,
+    /// The host has thrown such a request away.
+    HostSilent,
 }
 
 impl Refusal {
@@ -66,6 +74,7 @@ impl Refusal {
             | Self::BadVersionHeader
             | Self::ReadMessage
             | Self::UnmarshalMessage
+            | Self::ReadBody
             | Self::SnapshotMessage(_)
             | Self::SnapshotType => 400,
             Self::NotFound | Self::InvalidPath | Self::InvalidFrom | Self::SenderNotFound => 404,
@@ -73,9 +82,9 @@ impl Refusal {
             Self::RemovedMember => 410,
             Self::IncompatibleVersion(_) | Self::ClusterIdMismatch | Self::ToFieldMismatch => 412,
             Self::SnapshotOffset => 409,
-            Self::MessageTooLarge | Self::SnapshotTooLarge => 413,
-            Self::ProcessMessage | Self::SnapshotSave(_) | Self::SnapshotProcess(_) => 500,
-            Self::Busy => 503,
+            Self::MessageTooLarge | Self::SnapshotTooLarge | Self::BodyTooLarge => 413,
+            Self::HostSilent | Self::ProcessMessage | Self::SnapshotSave(_) | Self::SnapshotProcess(_) => 500,
+            Self::Busy | Self::HostTimeout => 503,
             Self::SnapshotSpace => 507,
         }
     }
@@ -108,7 +117,17 @@ impl Refusal {
             Self::SnapshotTooLarge => "the snapshot is too large",
             Self::SnapshotOffset => "no such part of the snapshot is here",
             Self::SnapshotProcess(why) => return format!("failed to process raft message ({why})").into(),
+            Self::ReadBody => "error reading the body of the request",
+            Self::BodyTooLarge => "the body of the request is too large",
+            Self::HostTimeout => "no answer in time",
+            Self::HostSilent => "no answer",
         })
+    }
+
+    /// True if it counts as a handshake that failed. A host that does not answer is no fault of who asks.
+    #[must_use]
+    pub const fn is_clients_fault(&self) -> bool {
+        !matches!(self, Self::HostTimeout | Self::HostSilent)
     }
 
     /// True if whoever is there gets no answer, just the end of the connection.

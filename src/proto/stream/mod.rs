@@ -23,6 +23,6 @@ pub use outbox::BodyFraming;
 pub use planted::Bug;
 pub use reader::{ReadError, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
 pub use writer::{
-    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, Stalled, StreamWriter,
-    StreamWriterConfig, WriterCounters,
+    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, REFERRED_BYTES_MAX, Stalled,
+    StreamWriter, StreamWriterConfig, WriterCounters,
 };

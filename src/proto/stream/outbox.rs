@@ -33,18 +33,25 @@ pub(super) struct Outbox {
     pool: Pool,
     framing: BodyFraming,
     chain: Chain,
+    /// Bytes of the chain that are payloads taken by reference.
+    referred: usize,
     header: Option<Mark>,
     busy: bool,
 }
 
 impl Outbox {
     pub(super) fn new(pool: Pool, framing: BodyFraming) -> Self {
-        Self { pool, framing, chain: Chain::default(), header: None, busy: false }
+        Self { pool, framing, chain: Chain::default(), referred: 0, header: None, busy: false }
     }
 
     /// Bytes waiting for a flush, framing included.
     pub(super) const fn len(&self) -> usize {
         self.chain.len()
+    }
+
+    /// Those of them that are in our memory and not in the host's.
+    pub(super) const fn copied(&self) -> usize {
+        self.chain.len() - self.referred
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -55,6 +62,7 @@ impl Outbox {
     pub(super) fn flush(&mut self) -> Chain {
         self.end_chunk();
         self.busy = self.chain.len() > BUSY_FLUSH_BYTES;
+        self.referred = 0;
         std::mem::take(&mut self.chain)
     }
 
@@ -142,6 +150,7 @@ impl Sink for Outbox {
         if bytes.len() >= PAYLOAD_BY_REFERENCE_MIN {
             self.begin_chunk();
             self.chain.push_payload(bytes.clone());
+            self.referred += bytes.len();
         } else {
             self.put_slice(bytes);
         }

@@ -10,7 +10,7 @@ use super::planted::{Bug, Planted};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
-use crate::raftpb::Message;
+use crate::raftpb::{ClassCounts, Message};
 
 /// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
 pub const LANE_MESSAGES_MAX: usize = 4096;
@@ -28,7 +28,13 @@ pub const FLUSH_BYTES: usize = 56 << 10;
 /// the line); the rest stays in the lane, where it is counted by messages and can still be told.
 pub const ENCODED_BYTES_MAX: usize = 1 << 20;
 
-const _: () = assert!(FLUSH_BYTES < ENCODED_BYTES_MAX);
+/// The same with payloads that are taken by reference, on the `msgapp` stream: as much as a socket's
+/// buffer takes by Linux's default. They cost no memory of ours, and one that need not wait in the
+/// lane is not counted, cloned and dropped there. The `message` stream keeps to
+/// [`ENCODED_BYTES_MAX`], for heartbeats come behind.
+pub const REFERRED_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(FLUSH_BYTES < ENCODED_BYTES_MAX && ENCODED_BYTES_MAX < REFERRED_BYTES_MAX);
 
 /// What a stream writer needs to know once.
 #[derive(Clone, Debug)]
@@ -89,7 +95,7 @@ pub(super) struct Connection {
     pub(super) encoder: Encoder,
     pub(super) outbox: Outbox,
     /// Messages in the outbox, and their protobuf bytes.
-    unflushed_messages: usize,
+    unflushed: ClassCounts,
     unflushed_bytes: u64,
     /// Messages in the chain that the kernel holds, and when it must have moved.
     in_flight: Option<InFlight>,
@@ -101,7 +107,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct InFlight {
-    messages: usize,
+    messages: ClassCounts,
     stalled_at: Instant,
 }
 
@@ -135,7 +141,7 @@ impl StreamWriter {
                 self.config.dialect,
             ),
             outbox: Outbox::new(self.pool.clone(), framing),
-            unflushed_messages: 0,
+            unflushed: ClassCounts::default(),
             unflushed_bytes: 0,
             in_flight: None,
             drained: true,
@@ -146,14 +152,16 @@ impl StreamWriter {
         self.connection = Some(connection);
     }
 
-    /// The connection is gone. Returns how many messages were encoded but not known to be written:
+    /// The connection is gone. Returns which messages were encoded but not known to be written:
     /// they are lost, and never sent again on another stream (a torn frame cannot be told apart).
-    pub fn detach(&mut self) -> usize {
-        let Some(connection) = self.connection.take() else { return 0 };
-        let in_flight = connection.in_flight.as_ref().map_or(0, |f| f.messages);
-        let lost = connection.unflushed_messages + in_flight;
+    pub fn detach(&mut self) -> ClassCounts {
+        let Some(connection) = self.connection.take() else { return ClassCounts::default() };
+        let mut lost = connection.unflushed;
+        if !self.planted.is(Bug::ForgetInFlight) {
+            lost += connection.in_flight.as_ref().map_or_else(ClassCounts::default, |f| f.messages);
+        }
         self.planted.detached(connection);
-        if self.planted.is(Bug::ForgetInFlight) { lost - in_flight } else { lost }
+        lost
     }
 
     /// True while a connection is attached and not ended: only then the writer is picked.
@@ -165,7 +173,13 @@ impl StreamWriter {
     /// True if a message may be pushed now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.connection.as_ref().is_some_and(|c| !c.ended && c.outbox.len() < ENCODED_BYTES_MAX)
+        let all_max = match self.config.kind {
+            StreamKind::Msgapp => REFERRED_BYTES_MAX,
+            StreamKind::Message => ENCODED_BYTES_MAX,
+        };
+        self.connection
+            .as_ref()
+            .is_some_and(|c| !c.ended && c.outbox.copied() < ENCODED_BYTES_MAX && c.outbox.len() < all_max)
     }
 
     /// True if a connection is attached with nothing encoded and nothing in flight.
@@ -189,7 +203,7 @@ impl StreamWriter {
     pub fn push(&mut self, message: &Message) {
         let connection = self.connection.as_mut().expect("has_room was asked");
         let bytes = connection.encoder.encode(message, &mut connection.outbox);
-        connection.unflushed_messages += 1;
+        connection.unflushed.add(message.class(), 1);
         connection.unflushed_bytes += bytes as u64;
         connection.drained = false;
         self.counters.messages += 1;
@@ -221,7 +235,7 @@ impl StreamWriter {
         let reason = connection.flush_due()?;
         self.counters.flushes[reason as usize] += 1;
         self.counters.flushed_bytes += std::mem::take(&mut connection.unflushed_bytes);
-        let messages = std::mem::take(&mut connection.unflushed_messages);
+        let messages = std::mem::take(&mut connection.unflushed);
         connection.urgent = false;
         connection.in_flight = Some(InFlight { messages, stalled_at: now + self.config.stall_timeout });
         Some(connection.outbox.flush())
@@ -322,7 +336,7 @@ impl Connection {
             Some(Flush::Urgent)
         } else if self.outbox.len() > FLUSH_BYTES {
             Some(Flush::Bytes)
-        } else if self.unflushed_messages > FLUSH_MESSAGES {
+        } else if self.unflushed.total() > FLUSH_MESSAGES {
             Some(Flush::Messages)
         } else {
             None

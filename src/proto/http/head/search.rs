@@ -1,7 +1,7 @@
 //! The end of a head, found as bytes arrive.
 
-use super::HEAD_BYTES_MAX;
 use super::error::HeadError;
+use super::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// A search for the end of one head. It remembers how far it looked, so every byte is looked at
 /// once however the head is split.
@@ -104,6 +104,30 @@ impl<'a> WholeHead<'a> {
         self.0
     }
 
+    /// What follows the `?` in the target of a request, as it stands on the wire; empty without one.
+    #[must_use]
+    pub fn query(self) -> &'a str {
+        let line = self.0.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let target = std::str::from_utf8(line).ok().and_then(|line| line.split(' ').nth(1));
+        target.and_then(|target| target.split_once('?')).map_or("", |(_, query)| query)
+    }
+
+    /// All headers in their order, but for those whose value is not text; none if the head is not one
+    /// that [`RequestHead`](super::RequestHead) accepts.
+    #[must_use]
+    pub fn fields(self) -> Vec<(String, String)> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        if request.parse(self.0).is_err() {
+            return Vec::new();
+        }
+        let text = |header: &httparse::Header<'_>| {
+            let value = std::str::from_utf8(header.value).ok()?;
+            Some((header.name.to_owned(), value.to_owned()))
+        };
+        request.headers.iter().filter_map(text).collect()
+    }
+
     /// How many bytes: what follows belongs to the body.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a head is never empty")]
@@ -129,6 +153,18 @@ mod tests {
             let found = first.or_else(|| search.find(wire).expect("valid").map(WholeHead::len));
             assert_eq!(found, Some(wire.len() - 4), "{split}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_request_is_there_for_who_wants_it() {
+        let wire = b"GET /a?b=c?d HTTP/1.1\r\nHost: x\r\nx-y:  z \r\nBad: \xff\r\n\r\n";
+        let head = HeadSearch::request().find(wire).expect("valid").expect("whole");
+        assert_eq!(head.query(), "b=c?d");
+        let want = [("Host", "x"), ("x-y", "z")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(head.fields(), want);
+        let wire = b"GET / HTTP/1.1\r\nX: ?\r\n\r\n";
+        let head = HeadSearch::request().find(wire).expect("valid").expect("whole");
+        assert_eq!(head.query(), "");
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl<'a> HeadWriter<'a> {
     }
 }
 
-/// The reason phrase of a status that we send.
+/// The reason phrase of a status that we send; a host may answer others, which have none.
 const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
