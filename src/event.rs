@@ -127,7 +127,7 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {}
 
 /// Why a snapshot did not arrive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// The message is no MsgSnap.

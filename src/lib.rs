@@ -86,11 +86,12 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
+pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason, SnapshotError};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
     CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal,
+    SnapshotHandle, SnapshotProgress,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};

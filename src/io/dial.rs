@@ -107,7 +107,7 @@ async fn connect(
 }
 
 /// A socket that connects, and a second descriptor of it to wait with.
-fn begin_connect(address: SocketAddr) -> io::Result<(TcpStream, monoio::net::TcpStream)> {
+pub(super) fn begin_connect(address: SocketAddr) -> io::Result<(TcpStream, monoio::net::TcpStream)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
@@ -154,7 +154,7 @@ async fn request(
     Ok(Established { conn, body: BodyDecoder::new(established.framing), rest: input.bytes().to_vec() })
 }
 
-fn parse(bytes: &[u8]) -> Result<ResponseHead<'_>, DialError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<ResponseHead<'_>, DialError> {
     let malformed = |error: crate::proto::http::head::HeadError| DialError::Malformed(error.to_string());
     let head = HeadSearch::response().find(bytes).map_err(malformed)?;
     let head = head.ok_or_else(|| DialError::Malformed("the head is not whole".to_owned()))?;
@@ -162,7 +162,12 @@ fn parse(bytes: &[u8]) -> Result<ResponseHead<'_>, DialError> {
 }
 
 /// The payload of a refusal, as far as it comes in time and fits; what is missing was never said.
-async fn read_text(conn: &mut Conn, rest: &[u8], framing: Framing, pool: &crate::buf::Pool) -> Vec<u8> {
+pub(super) async fn read_text(
+    conn: &mut Conn,
+    rest: &[u8],
+    framing: Framing,
+    pool: &crate::buf::Pool,
+) -> Vec<u8> {
     let mut block = pool.take(rest.len() + DIAL_BODY_BYTES_MAX);
     block[..rest.len()].copy_from_slice(rest);
     let mut body = BodyDecoder::new(framing);

@@ -53,4 +53,4 @@ pub use insight::{CoreStats, LinkStats, PeerStats};
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use signal::Signal;
-pub use snapshot::SnapshotProgress;
+pub use snapshot::{SnapshotHandle, SnapshotProgress};

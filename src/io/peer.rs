@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::reader::{self, ReaderSlot};
 use super::shared::{PeerShared, lane_of};
+use super::snapshot::Uploads;
 use super::waits::Waits;
 use super::writer::Flapping;
 use crate::event::{DropReason, Event};
@@ -32,6 +33,7 @@ pub(crate) struct Peer {
     status: RefCell<Status>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
+    pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
     pub(super) waits: Waits,
@@ -91,6 +93,7 @@ impl Peer {
             endpoint,
             shared,
             slot,
+            uploads: Uploads::default(),
             stopping: Cell::new(false),
             waits: Waits::default(),
             tasks: Rc::default(),
@@ -162,10 +165,15 @@ impl Peer {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
         }
         if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
-            let raft = &self.endpoint.shared.raft;
-            if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
-                self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
-            }
+            self.report_unreachable();
+        }
+    }
+
+    /// Tells raft that messages were lost.
+    pub(super) fn report_unreachable(&self) {
+        let raft = &self.endpoint.shared.raft;
+        if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+            self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
         }
     }
 
@@ -215,6 +223,7 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
+            self.uploads.end_all();
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
             let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);

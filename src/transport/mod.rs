@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 mod send;
+mod snapshot;
 
 pub use send::Sent;
 
@@ -263,6 +264,12 @@ impl Transport {
             .iter()
             .map(|link| link.lane.depth())
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
+    }
+
+    /// What etcd counts, by member.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,

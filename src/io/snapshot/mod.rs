@@ -8,22 +8,29 @@
 //! Files block, so cores never touch them: a helper thread does, at most 1 MiB ahead of the socket or
 //! behind it, and the core awaits it like anything else.
 
+mod handle;
 mod helpers;
 mod incoming;
 mod outgoing;
 mod patience;
 mod read_ahead;
 mod receive;
+mod send;
+mod upload;
 mod write_behind;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use handle::SnapshotHandle;
+pub(crate) use handle::Verdict;
 use helpers::Helpers;
 pub(crate) use incoming::Incoming;
 pub use incoming::SnapshotProgress;
 pub(crate) use outgoing::Outgoing;
+pub(super) use send::Uploads;
+pub(crate) use send::{SnapshotJob, begin};
 
 use crate::id::MemberId;
 use crate::io::shared::TransportShared;
@@ -34,6 +41,7 @@ pub(crate) struct Snapshots {
     sends: Mutex<Slots<SlotKey>>,
     receives: Mutex<Slots<SlotKey>>,
     rate: Option<Mutex<RateLimit>>,
+    bytes_per_second: Option<u64>,
     helpers: Helpers,
     epoch: Instant,
     /// Nanoseconds since the epoch until which nothing begins, for lack of descriptors.
@@ -62,6 +70,12 @@ pub(super) struct Slot {
     key: SlotKey,
 }
 
+/// With a limit: fifty times as often as a receiver's patience of 5 s asks for, shared by ten.
+const PIECES_PER_SECOND_MIN: u64 = 20;
+
+/// Less in a write would cost more than it spaces out.
+const PIECE_BYTES_MIN: usize = 4 << 10;
+
 /// After an accept that found no descriptor snapshots wait: streams come first.
 const SCARCE_TIME: Duration = Duration::from_secs(10);
 
@@ -71,6 +85,7 @@ impl Snapshots {
             sends: Mutex::new(Slots::new(max)),
             receives: Mutex::new(Slots::new(max)),
             rate: bytes_per_second.map(|rate| Mutex::new(RateLimit::new(rate))),
+            bytes_per_second,
             // One for each that may be under way: a disk that hangs holds up none of the others.
             helpers: Helpers::new(2 * max),
             epoch: Instant::now(),
@@ -105,6 +120,13 @@ impl Snapshots {
             Way::Receive => &self.receives,
         };
         slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much is written at once: a limit that is low is met by small pieces, so that none of the
+    /// receivers that share it waits for seconds.
+    fn piece_bytes_max(&self) -> usize {
+        let of_rate = |rate: u64| usize::try_from(rate / PIECES_PER_SECOND_MIN).unwrap_or(usize::MAX);
+        self.bytes_per_second.map_or(usize::MAX, of_rate).max(PIECE_BYTES_MIN)
     }
 
     /// When so many bytes may be sent.

@@ -33,12 +33,13 @@ struct Shared {
 
 struct State {
     blocks: VecDeque<Bytes>,
-    /// `None` while a helper reads, and at the end.
+    /// `None` while a helper reads.
     source: Option<Box<dyn SnapshotSource>>,
     offset: u64,
     /// Nothing follows the blocks.
     end: Option<io::Result<()>>,
-    abandoned: bool,
+    /// No more is read: it came to its end, or nobody wants more.
+    stopped: bool,
 }
 
 /// Why there is no next block.
@@ -66,7 +67,7 @@ impl ReadAhead {
         offset: u64,
     ) -> Self {
         let state =
-            State { blocks: VecDeque::new(), source: Some(source), offset, end: None, abandoned: false };
+            State { blocks: VecDeque::new(), source: Some(source), offset, end: None, stopped: false };
         let shared = Shared { pool, progress: Signal::new(), state: Mutex::new(state) };
         let ahead = Self { snapshots: Arc::clone(snapshots), shared: Arc::new(shared) };
         ahead.go_on();
@@ -95,10 +96,28 @@ impl ReadAhead {
         }
     }
 
+    /// Ends the reading and takes the source back.
+    pub(super) async fn reclaim(self, patience: &Patience<'_>) -> Result<Box<dyn SnapshotSource>, NoBlock> {
+        self.shared.lock().stopped = true;
+        loop {
+            {
+                let mut state = self.shared.lock();
+                if let Some(source) = state.source.take() {
+                    return Ok(source);
+                }
+                if let Some(Err(error)) = state.end.take() {
+                    return Err(NoBlock::Failed(error));
+                }
+            }
+            patience.raised(&self.shared.progress).await.map_err(NoBlock::Ended)?;
+        }
+    }
+
     /// Sends a helper if there is room and none is at it.
     fn go_on(&self) {
         let mut state = self.shared.lock();
         if state.blocks.len() < BLOCKS_MAX
+            && !state.stopped
             && let Some(source) = state.source.take()
         {
             drop(state);
@@ -111,7 +130,7 @@ impl ReadAhead {
 impl Drop for ReadAhead {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.abandoned = true;
+        state.stopped = true;
         let source = state.source.take();
         drop(state);
         if let Some(source) = source {
@@ -131,19 +150,15 @@ impl Turn {
         loop {
             let offset = {
                 let mut state = self.shared.lock();
-                if state.abandoned {
-                    break;
-                }
-                if state.blocks.len() >= BLOCKS_MAX {
+                if state.stopped || state.blocks.len() >= BLOCKS_MAX {
                     state.source = Some(source);
-                    self.done = true;
-                    return;
+                    break;
                 }
                 state.offset
             };
             match read_block(&self.shared.pool, &mut *source, offset) {
                 Ok(block) if block.is_empty() => {
-                    self.end(Ok(()));
+                    self.end(Ok(()), Some(source));
                     break;
                 }
                 Ok(block) => {
@@ -152,17 +167,22 @@ impl Turn {
                     state.blocks.push_back(block);
                 }
                 Err(error) => {
-                    self.end(Err(error));
+                    self.end(Err(error), Some(source));
                     break;
                 }
             }
             self.shared.progress.raise();
         }
         self.done = true;
+        self.shared.progress.raise();
     }
 
-    fn end(&self, end: io::Result<()>) {
-        self.shared.lock().end = Some(end);
+    fn end(&self, end: io::Result<()>, source: Option<Box<dyn SnapshotSource>>) {
+        let mut state = self.shared.lock();
+        state.end = Some(end);
+        state.stopped = true;
+        state.source = source;
+        drop(state);
         self.shared.progress.raise();
     }
 }
@@ -170,7 +190,8 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.done {
-            self.end(Err(io::Error::other("the source panicked, or there is no thread to read it")));
+            let why = "the source panicked, or there is no thread to read it";
+            self.end(Err(io::Error::other(why)), None);
         }
     }
 }

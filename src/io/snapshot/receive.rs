@@ -81,7 +81,7 @@ impl Served<'_> {
             began,
         );
         let (message, bytes) = match self.next_step(&mut receiver).await {
-            Ok(SnapshotStep::Message { message, bytes }) => (message, bytes),
+            Ok(SnapshotStep::Message { message, bytes }) => (*message, bytes),
             // The message comes before everything else.
             Ok(_) => return Err(Refusal::SnapshotType),
             Err(refusal) => {

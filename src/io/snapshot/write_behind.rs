@@ -95,18 +95,16 @@ impl WriteBehind {
             has_room.then_some(())
         })
         .await?;
-        let mut state = self.shared.lock();
-        state.queued_bytes += piece.len();
-        state.pieces.push_back(piece);
-        self.go_on(state);
+        self.go_on(|state| {
+            state.queued_bytes += piece.len();
+            state.pieces.push_back(piece);
+        });
         Ok(waited)
     }
 
     /// All pieces were put: waits until the sink has them for good, however long that takes.
     pub(super) async fn commit(self, patience: &Patience<'_>) -> Result<(), NotSaved> {
-        let mut state = self.shared.lock();
-        state.commit = true;
-        self.go_on(state);
+        self.go_on(|state| state.commit = true);
         loop {
             if let Some(end) = self.shared.lock().end.take() {
                 return end.map_err(NotSaved::Failed);
@@ -145,8 +143,10 @@ impl WriteBehind {
         }
     }
 
-    /// Sends a helper if none is at it.
-    fn go_on(&self, mut state: MutexGuard<'_, State>) {
+    /// Gives the helper something to do; sends one if none is at it.
+    fn go_on(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.shared.lock();
+        change(&mut state);
         let sink = state.sink.take();
         drop(state);
         if let Some(sink) = sink {
@@ -210,6 +210,7 @@ impl Turn {
             state.queued_bytes -= piece.len();
             if let Err(error) = result {
                 drop(state);
+                drop(sink); // what it leaves is gone before that is told
                 return self.finish(Err(error));
             }
             state.written += piece.len() as u64;

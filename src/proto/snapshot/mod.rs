@@ -11,6 +11,7 @@
 //! The body's length is declared nowhere, so its end is the end of the database: an upload that broke
 //! must not end its body, and a receiver believes only an end that was said.
 
+mod answer;
 mod identity;
 mod rate;
 mod receive;
@@ -18,6 +19,7 @@ mod send;
 mod slots;
 mod stall;
 
+pub use answer::SnapshotAnswer;
 pub use identity::{SnapshotIdentity, parse_offset};
 pub use rate::RateLimit;
 pub use receive::{SnapshotReceiver, SnapshotStep};

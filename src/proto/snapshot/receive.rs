@@ -52,7 +52,7 @@ pub enum SnapshotStep {
     /// The message, a MsgSnap, which comes first and once.
     Message {
         /// The message.
-        message: Message,
+        message: Box<Message>,
         /// Its protobuf size, which is what rafthttp counts.
         bytes: usize,
     },
@@ -133,7 +133,7 @@ impl SnapshotReceiver {
         if !message.is(MessageType::MsgSnap) {
             return Err(Refusal::SnapshotType);
         }
-        Ok(SnapshotStep::Message { message, bytes: envelope.len() })
+        Ok(SnapshotStep::Message { message: Box::new(message), bytes: envelope.len() })
     }
 
     /// What came before a fault is handed on first: a transfer that is resumed need not bring it again.
@@ -249,7 +249,7 @@ mod tests {
             match receiver.poll() {
                 Ok(SnapshotStep::NeedsMore) => {}
                 Ok(SnapshotStep::Message { message, bytes }) => {
-                    assert_eq!(got.message.replace(message), None, "once");
+                    assert_eq!(got.message.replace(*message), None, "once");
                     assert!(bytes > 0);
                     continue;
                 }
