@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::cores::Refused;
 use crate::id::MemberId;
-use crate::proto::codec::StreamKind;
+use crate::proto::codec::{Implausible, StreamKind};
 use crate::proto::handshake::{DialRefusal, Refusal};
 use crate::proto::snapshot::{NoSlot, SizeMismatch};
 use crate::proto::stream::ReadError;
@@ -41,11 +41,14 @@ pub enum DropReason {
     /// Where there was no room, a heartbeat that waited took over what this one said: nothing is lost,
     /// and raft is told nothing.
     Superseded,
+    /// Lost by a fault that the host injected, or held back by one when the peer was stopped or moved.
+    /// Raft is told nothing, as of a message that a network loses.
+    Injected,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
         Self::LaneFull(Refused::Process),
@@ -56,12 +59,13 @@ impl DropReason {
         Self::UnknownPeer,
         Self::Stopped,
         Self::Superseded,
+        Self::Injected,
     ];
 
     /// True if raft is told that the peer is unreachable: not of what the host holds back on purpose,
     /// nor of what is superfluous.
     pub(crate) const fn is_loss(self) -> bool {
-        !matches!(self, Self::Paused | Self::Superseded)
+        !matches!(self, Self::Paused | Self::Superseded | Self::Injected)
     }
 
     /// Its place in [`DropReason::ALL`].
@@ -77,6 +81,25 @@ impl DropReason {
             Self::UnknownPeer => 7,
             Self::Stopped => 8,
             Self::Superseded => 9,
+            Self::Injected => 10,
+        }
+    }
+
+    /// One word, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LaneFull(Refused::Messages) => "lane_messages",
+            Self::LaneFull(Refused::Bytes) => "lane_bytes",
+            Self::LaneFull(Refused::Process) => "process_bytes",
+            Self::NoStream => "no_stream",
+            Self::StreamLost => "stream_lost",
+            Self::Paused => "paused",
+            Self::TooLarge => "too_large",
+            Self::UnknownPeer => "unknown_peer",
+            Self::Stopped => "stopped",
+            Self::Superseded => "superseded",
+            Self::Injected => "injected",
         }
     }
 }
@@ -86,7 +109,7 @@ impl DropReason {
 #[non_exhaustive]
 pub enum RejectReason {
     /// Its `to`, `from` or entries are not what this stream can carry.
-    Implausible(crate::proto::codec::Implausible),
+    Implausible(Implausible),
     /// The host left it, or what came before it, in `Raft::process`, and no more may wait.
     HostFull,
     /// The peer is cut off on purpose.
@@ -94,6 +117,48 @@ pub enum RejectReason {
     /// The host had left it in `Raft::process` when the peer was removed or moved, or the transport
     /// stopped.
     Stopped,
+    /// Lost by a fault that the host injected, or held back by one when the peer was stopped or moved.
+    Injected,
+}
+
+impl RejectReason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Implausible(Implausible::To),
+        Self::Implausible(Implausible::From),
+        Self::Implausible(Implausible::Entries),
+        Self::HostFull,
+        Self::Paused,
+        Self::Stopped,
+        Self::Injected,
+    ];
+
+    /// Its place in [`RejectReason::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Implausible(Implausible::To) => 0,
+            Self::Implausible(Implausible::From) => 1,
+            Self::Implausible(Implausible::Entries) => 2,
+            Self::HostFull => 3,
+            Self::Paused => 4,
+            Self::Stopped => 5,
+            Self::Injected => 6,
+        }
+    }
+
+    /// One word, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Implausible(Implausible::To) => "wrong_to",
+            Self::Implausible(Implausible::From) => "wrong_from",
+            Self::Implausible(Implausible::Entries) => "gap_in_entries",
+            Self::HostFull => "host_full",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Injected => "injected",
+        }
+    }
 }
 
 /// Why a dial did not lead to a stream.
@@ -361,4 +426,21 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn event(&self, _event: &Event) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_know_their_places_and_names() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(DropReason::ALL[..place].iter().all(|other| other.name() != reason.name()));
+        }
+        for (place, reason) in RejectReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(RejectReason::ALL[..place].iter().all(|other| other.name() != reason.name()));
+        }
+    }
 }

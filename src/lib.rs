@@ -90,14 +90,15 @@ pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, R
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
-    CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal,
-    SnapshotHandle, SnapshotProgress,
+    CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, RoundTrips,
+    Signal, SnapshotHandle, SnapshotProgress,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
+pub use proto::fault::{Fault, Injection, InjectionId, Side};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "io")]
-pub use transport::{Sent, Transport};
+pub use transport::{InjectionStats, Sent, Transport};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

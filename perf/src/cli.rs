@@ -28,6 +28,8 @@ pub enum Command {
     Rtt(LoadArgs),
     /// What plain sockets do with the same bytes on the same cores.
     Floor(LoadArgs),
+    /// What a follower that takes nothing does to the others: the same load with and without it.
+    BlackHole(BlackHoleArgs),
     /// The floor, raftring and perhaps a rival in turns: medians, spreads, ratios.
     Compare(CompareArgs),
 }
@@ -84,6 +86,29 @@ pub struct PushArgs {
     pub burst: Option<usize>,
 }
 
+/// The flags of black-hole.
+#[derive(Args, Clone, Debug)]
+pub struct BlackHoleArgs {
+    /// Rounds; with and without it take turns within each.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Followers that are well.
+    #[arg(long, default_value_t = 7)]
+    pub followers: usize,
+    /// Bytes of data in one entry.
+    #[arg(long, default_value_t = 4096, value_name = "BYTES")]
+    pub entry_size: usize,
+    /// Messages per second offered to each follower.
+    #[arg(long, default_value_t = 5_000, value_name = "R")]
+    pub rate: u64,
+    /// How long each run is measured: longer than a writer waits for a stalled connection (5 s).
+    #[arg(long, default_value = "7s", value_parser = duration)]
+    pub duration: Duration,
+    /// The cores to run on; the leader gets the first.
+    #[arg(long, default_value = "0,1", value_delimiter = ',')]
+    pub cores: Vec<usize>,
+}
+
 /// The flags of compare.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
@@ -133,6 +158,7 @@ impl LoadArgs {
             warmup: self.warmup,
             spin: self.spin,
             cores: self.cores.clone(),
+            black_hole: false,
         };
         plan.check()?;
         affinity::check(&plan.cores)?;
@@ -146,6 +172,30 @@ impl PushArgs {
         let pace = self.rate.map(|rate| Pace { rate, burst: self.burst.unwrap_or(1) });
         let plan = Plan { window: self.window, pace, ..self.load.plan(Mode::Push)? };
         plan.check()?;
+        Ok(plan)
+    }
+}
+
+impl BlackHoleArgs {
+    /// The plan of these flags, checked; without the black hole.
+    pub fn plan(&self) -> Result<Plan> {
+        ensure!(self.rounds > 0, "--rounds 0 compares nothing: give at least 1");
+        let plan = Plan {
+            mode: Mode::Push,
+            host: Host::Thread,
+            followers: self.followers,
+            entry_size: self.entry_size,
+            entries_per_message: 1,
+            window: 1,
+            pace: Some(Pace { rate: self.rate, burst: 1 }),
+            duration: self.duration,
+            warmup: Duration::from_secs(1),
+            spin: CoresConfig::default().spin,
+            cores: self.cores.clone(),
+            black_hole: false,
+        };
+        plan.check()?;
+        affinity::check(&plan.cores)?;
         Ok(plan)
     }
 }

@@ -16,10 +16,12 @@
 
 pub mod affinity;
 pub mod batch;
+pub mod black_hole;
 pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod credit;
+pub mod disturbance;
 pub mod drive;
 pub mod floor;
 pub mod inbox;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -41,6 +41,7 @@ pub struct Meter {
     phase: AtomicU8,
     followers: Vec<FollowerMeter>,
     unreachable: AtomicU64,
+    hole_queued_max: AtomicUsize,
     lateness: Mutex<Histogram<u64>>,
     window: Mutex<Window>,
 }
@@ -85,6 +86,8 @@ pub struct Outcome {
     pub lateness: Histogram<u64>,
     /// Messages that never arrived, or reports of such, whichever is more; over the whole run.
     pub dropped: u64,
+    /// The most payload bytes that waited for a black hole, if there was one.
+    pub hole_queued_max: usize,
 }
 
 impl Meter {
@@ -102,6 +105,7 @@ impl Meter {
             phase: AtomicU8::new(WARMING),
             followers: (0..plan.followers).map(|_| FollowerMeter::new(stamps)).collect(),
             unreachable: AtomicU64::new(0),
+            hole_queued_max: AtomicUsize::new(0),
             lateness: Mutex::new(histogram()),
             window: Mutex::default(),
         }
@@ -159,6 +163,11 @@ impl Meter {
         if self.is_measuring() {
             arrivals.latencies.saturating_record(nanos);
         }
+    }
+
+    /// So many payload bytes wait for the black hole.
+    pub fn hole_queued(&self, bytes: usize) {
+        self.hole_queued_max.fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// The transport reported that it lost messages.
@@ -226,6 +235,7 @@ impl Meter {
             latencies,
             lateness: lock(&self.lateness).clone(),
             dropped: self.missing().max(self.unreachable.load(Ordering::Relaxed)),
+            hole_queued_max: self.hole_queued_max.load(Ordering::Relaxed),
         }
     }
 }

@@ -83,6 +83,8 @@ pub struct Plan {
     pub spin: Spin,
     /// The cores to run on; the leader gets the first.
     pub cores: Vec<usize>,
+    /// Whether one more follower is there and takes nothing.
+    pub black_hole: bool,
 }
 
 impl Plan {
@@ -222,6 +224,7 @@ pub(crate) mod tests {
             warmup: Duration::from_millis(10),
             spin: Spin::Never,
             cores: vec![0],
+            black_hole: false,
         }
     }
 

@@ -16,6 +16,7 @@ use raftring::{
 };
 
 use crate::batch::Batch;
+use crate::black_hole::BlackHole;
 use crate::inbox::Inbox;
 use crate::load::Load;
 use crate::message::member_id;
@@ -43,7 +44,7 @@ impl Player for Raftring {
     }
 
     fn play(&self, plan: &Plan, meter: &Arc<Meter>, watch: &mut dyn FnMut()) -> Result<()> {
-        let cluster = Cluster::start(plan, meter)?;
+        let mut cluster = Cluster::start(plan, meter)?;
         cluster.connect()?;
         let load = cluster.start_load()?;
         watch();
@@ -58,6 +59,7 @@ struct Cluster {
     meter: Arc<Meter>,
     cores: Cores,
     members: Vec<Arc<Member>>,
+    hole: Option<BlackHole>,
     host_threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -74,6 +76,8 @@ struct Member {
     heard: Mutex<HashSet<u64>>,
     /// Streams come and go while the members find each other: what is lost then is no loss.
     connected: AtomicBool,
+    /// Who is expected to take nothing; 0 for nobody.
+    hole: u64,
 }
 
 /// What runs the load; ends by itself when the run is over.
@@ -86,6 +90,7 @@ impl Cluster {
         let cores = Cores::start(&config).context("the cores do not start")?;
         let leader = Arc::new(rtt::Leader::new(plan, meter));
         let threaded = plan.mode == Mode::Rtt && plan.host == Host::Thread;
+        let hole = if plan.black_hole { Some(BlackHole::open(plan.followers + 1)?) } else { None };
         let members = (0..=plan.followers).map(|number| {
             let member = Arc::new(Member {
                 number,
@@ -96,6 +101,7 @@ impl Cluster {
                 inbox: threaded.then(Inbox::default),
                 heard: Mutex::default(),
                 connected: AtomicBool::new(false),
+                hole: hole.as_ref().map_or(0, |hole| hole.id),
             });
             let transport =
                 Transport::start(config_of(plan, number), &cores, Arc::clone(&member) as Arc<dyn Raft>)?;
@@ -103,8 +109,8 @@ impl Cluster {
             Ok(member)
         });
         let members = members.collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan: plan.clone(), meter: Arc::clone(meter), cores, members, host_threads: Vec::new() }
-            .with_hosts())
+        let (plan, meter) = (plan.clone(), Arc::clone(meter));
+        Ok(Self { plan, meter, cores, members, hole, host_threads: Vec::new() }.with_hosts())
     }
 
     /// Gives each member with an inbox the thread that empties it.
@@ -118,7 +124,7 @@ impl Cluster {
 
     /// Introduces everyone and waits until hellos arrive, there by the msgapp stream and back by the
     /// message stream: a circle whose only message meets a stream that is not up ends for ever.
-    fn connect(&self) -> Result<()> {
+    fn connect(&mut self) -> Result<()> {
         let leader = self.members[0].transport();
         for follower in &self.members[1..] {
             follower.transport().add_peer(member_id(0), [url(leader)])?;
@@ -142,6 +148,10 @@ impl Cluster {
             }
             heard.len() == self.plan.followers
         })?;
+        if let Some(hole) = &mut self.hole {
+            leader.add_peer_on(0, hole.id, [hole.url()?])?;
+            hole.swallow(leader, CLUSTER, &self.meter)?;
+        }
         for member in &self.members {
             member.connected.store(true, Ordering::SeqCst);
         }
@@ -163,9 +173,13 @@ impl Cluster {
             }
             (Mode::Push, Host::Thread) => {
                 let (done, running) = channel();
-                let mut load = Load::new(&self.plan, &self.meter);
+                let (mut load, hole) =
+                    (Load::new(&self.plan, &self.meter), self.hole.as_ref().map_or(0, |hole| hole.id));
                 thread::spawn(move || {
-                    drive::on_thread(&mut load, |batch| _ = leader.send_ref(batch.iter()));
+                    drive::on_thread(&mut load, |batch| {
+                        leader.send_ref(batch.iter());
+                        feed(&leader, hole, batch);
+                    });
                     let _ = done.send(());
                 });
                 Ok(Running(Some(running)))
@@ -212,6 +226,15 @@ impl Cluster {
         }
         self.cores.stop();
         Ok(())
+    }
+}
+
+/// A black hole is sent what the first follower is sent.
+fn feed(leader: &Transport, hole: u64, batch: &Batch) {
+    if hole != 0 {
+        let first = batch.first().map(|message| message.to());
+        let copies = batch.iter().filter(|message| Some(message.to()) == first).cloned();
+        leader.send(copies.map(|message| Message { to: Some(hole), ..message }));
     }
 }
 
@@ -292,8 +315,9 @@ impl Raft for Member {
         false
     }
 
-    fn report_unreachable(&self, _id: MemberId) {
-        if self.connected.load(Ordering::SeqCst) && !self.meter.is_over() {
+    fn report_unreachable(&self, id: MemberId) {
+        let expected = id.0 == self.hole;
+        if !expected && self.connected.load(Ordering::SeqCst) && !self.meter.is_over() {
             self.meter.unreachable();
         }
     }

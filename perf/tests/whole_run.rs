@@ -131,6 +131,7 @@ fn run(mode: Mode, host: Host, pace: Option<Pace>) -> ResultLine {
         warmup: Duration::from_millis(30),
         spin: Spin::Never,
         cores: vec![0],
+        black_hole: false,
     };
     plan.check().expect("a good plan");
     let outcome = player::run(&Channels, &plan, &Progress::to_terminal()).expect("it plays");

@@ -3,17 +3,21 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
+use super::faults::Way;
 use super::handover::Handover;
 use super::input::{Input, NoHead};
+use super::shared::PeerShared;
 use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
 use crate::proto::codec::{StreamKind, decode_bare_message, screen};
+use crate::proto::fault::Side;
 use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
@@ -21,7 +25,7 @@ use crate::proto::http::head::{HeadSearch, RequestHead};
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
-use crate::raftpb::MessageType;
+use crate::raftpb::{ClassCounts, Message, MessageType};
 
 /// From accept to the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,8 +114,17 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
-            Ok(Accepted::Stream { kind, peer }) => {
-                return served.become_stream(kind, peer, request.version_minor);
+            // As if no listener were there.
+            Ok(Accepted::Stream { peer, .. }) if served.is_apart(Some(peer), Side::Sending) => {
+                return Err("refused by an injected fault");
+            }
+            Ok(Accepted::Pipeline(_) | Accepted::Snapshot(_) | Accepted::SnapshotPartial)
+                if served.is_apart(member_of(&request), Side::Receiving) =>
+            {
+                return Err("refused by an injected fault");
+            }
+            Ok(Accepted::Stream { kind, peer, echoes }) => {
+                return served.become_stream(kind, peer, request.version_minor, echoes);
             }
             Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
                 Next::Request => {}
@@ -162,13 +175,25 @@ impl Served<'_> {
         Ok(head)
     }
 
+    /// True while connections of this member are to fail.
+    fn is_apart(&self, member: Option<MemberId>, side: Side) -> bool {
+        let peer = member.and_then(|id| self.endpoint.shared.peer(id));
+        peer.is_some_and(|peer| peer.faults.is_apart(side))
+    }
+
     /// The connection goes on as a stream on the core of its peer.
-    fn become_stream(self, kind: StreamKind, peer: MemberId, version_minor: u8) -> Result<(), &'static str> {
+    fn become_stream(
+        self,
+        kind: StreamKind,
+        peer: MemberId,
+        version_minor: u8,
+        echoes: bool,
+    ) -> Result<(), &'static str> {
         let Self { endpoint, conn, input, guard: _guard } = self;
         let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
         let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
         let rest = input.bytes().to_vec();
-        Handover { stream, remote: conn.remote, kind, version_minor, rest }.deliver(endpoint, peer);
+        Handover { stream, remote: conn.remote, kind, version_minor, echoes, rest }.deliver(endpoint, peer);
         Ok(())
     }
 
@@ -200,7 +225,7 @@ impl Served<'_> {
         let limits = self.endpoint.shared.config.frames;
         let message = self.collect_body(request, limits.frame_bytes_max).await?;
         let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
-        self.endpoint.process_posted(message)
+        self.endpoint.take_posted(message)
     }
 
     /// The body behind a head, up to so many bytes; memory follows what arrives.
@@ -269,8 +294,35 @@ impl Served<'_> {
 }
 
 impl Endpoint {
+    /// A message of `POST /raft` comes, by the faults of its peer if there are any.
+    fn take_posted(&self, message: Message) -> Result<(), Refusal> {
+        let peer = self.shared.peer(MemberId(message.from()));
+        match peer.filter(|peer| peer.faults.held().has_faults(Way::Posted)) {
+            Some(peer) => self.take_posted_by_faults(&peer, message),
+            None => self.process_posted(message),
+        }
+    }
+
+    /// What faults lose or hold back has arrived, as far as its sender can tell.
+    #[cold]
+    fn take_posted_by_faults(&self, peer: &Arc<PeerShared>, message: Message) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        let visited = peer.faults.visit(Way::Posted, Instant::now(), [message], |messages| {
+            messages.into_iter().for_each(|message| result = self.process_posted(message));
+        });
+        if visited.core_is_due {
+            peer.post_faults();
+        }
+        let lost: ClassCounts = visited.dropped.iter().collect();
+        for (class, messages) in lost.iter() {
+            let reason = RejectReason::Injected;
+            self.emit(&Event::Rejected { peer: peer.id, class, messages, reason });
+        }
+        result
+    }
+
     /// Hands a message of `POST /raft` to the host.
-    fn process_posted(&self, message: crate::raftpb::Message) -> Result<(), Refusal> {
+    pub(super) fn process_posted(&self, message: Message) -> Result<(), Refusal> {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);

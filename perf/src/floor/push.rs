@@ -87,7 +87,15 @@ fn read(
     let (elapsed, cpu_ns) = (Duration::from_nanos(clock.now() - opened), cpu_ns() - cpu);
     end.shutdown(Shutdown::Both).context("cannot shut the floor's connection down")?;
     let messages = count / frames.append.len() as u64;
-    Ok(Outcome { elapsed, messages, cpu_ns, latencies: histogram(), lateness: histogram(), dropped: 0 })
+    Ok(Outcome {
+        elapsed,
+        messages,
+        cpu_ns,
+        latencies: histogram(),
+        lateness: histogram(),
+        dropped: 0,
+        hole_queued_max: 0,
+    })
 }
 
 /// Reads for `time` and counts the bytes.

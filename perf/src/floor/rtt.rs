@@ -65,5 +65,13 @@ fn circles(end: &mut TcpStream, frames: &Frames, clock: Clock, time: Duration) -
         began = now;
     }
     let messages = latencies.len();
-    Ok(Outcome { elapsed: time, messages, cpu_ns: 0, latencies, lateness: histogram(), dropped: 0 })
+    Ok(Outcome {
+        elapsed: time,
+        messages,
+        cpu_ns: 0,
+        latencies,
+        lateness: histogram(),
+        dropped: 0,
+        hole_queued_max: 0,
+    })
 }

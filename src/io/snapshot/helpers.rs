@@ -111,7 +111,7 @@ mod tests {
 
     fn run(helpers: &Helpers) -> Receiver<()> {
         let (done, is_done) = channel();
-        helpers.run(move || drop(done.send(())));
+        helpers.run(move || done.send(()).unwrap_or_default());
         is_done
     }
 
@@ -119,7 +119,7 @@ mod tests {
     fn a_job_that_hangs_holds_up_no_other_and_a_panic_ends_no_thread() {
         let helpers = Helpers::new(2);
         let (go_on, hangs) = channel::<()>();
-        helpers.run(move || drop(hangs.recv()));
+        helpers.run(move || hangs.recv().unwrap_or_default());
         helpers.run(|| panic!("planted"));
         for _ in 0..100 {
             run(&helpers).recv_timeout(Duration::from_secs(10)).expect("done");

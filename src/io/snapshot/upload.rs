@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::handle::Sending;
 use crate::buf::Chain;
 use crate::event::SnapshotError;
+use crate::io::answer::{Answer, NoAnswer};
 use crate::io::conn::{Conn, Shut};
-use crate::io::dial::{begin_connect, parse, read_text};
+use crate::io::connect::{Stop, connect};
 use crate::io::endpoint::ServedGuard;
-use crate::io::input::{Input, NoHead};
 use crate::io::peer::Peer;
-use crate::proto::handshake::{Identity, write_snapshot_partial_request};
-use crate::proto::http::head::HeadSearch;
+use crate::proto::fault::Side;
+use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, Identity, write_snapshot_partial_request};
 use crate::proto::peer_url::PeerUrl;
 use crate::proto::snapshot::{SnapshotAnswer, SnapshotIdentity, Stall};
 
@@ -65,11 +63,11 @@ impl Upload {
         self.ended.get() || self.sending.is_cancelled()
     }
 
-    fn set_shut(&self, shut: &Rc<Shut>) {
+    fn set_shut(&self, shut: Rc<Shut>) {
         if self.is_over() {
             shut.shutdown();
         }
-        *self.shut.borrow_mut() = Some(Rc::clone(shut));
+        *self.shut.borrow_mut() = Some(shut);
     }
 }
 
@@ -88,11 +86,22 @@ impl<'a> Exchange<'a> {
         upload: &'a Upload,
         url: &PeerUrl,
     ) -> Result<Self, SnapshotError> {
-        let conn = connect(peer, upload, url).await?;
-        let stall_timeout = peer.endpoint.shared.config.snapshot_stall_timeout;
-        let _ = conn.set_user_timeout(stall_timeout); // without it, it is found dead sooner
-        let guard = peer.endpoint.watch(conn.shut(), Instant::now() + stall_timeout);
-        upload.set_shut(&conn.shut());
+        if peer.shared.faults.is_apart(Side::Sending) {
+            return Err(SnapshotError::Connection("refused by an injected fault".to_owned()));
+        }
+        let stop = Stop {
+            waits: &peer.waits,
+            is_stopping: &|| upload.is_over(),
+            keep: &|shut| upload.set_shut(shut),
+        };
+        let config = &peer.endpoint.shared.config;
+        let connected = connect(&peer.endpoint, &stop, url, config.dial_timeout).await;
+        let (conn, _) = connected.map_err(|error| match error {
+            _ if upload.is_over() => SnapshotError::Stopped,
+            error => SnapshotError::Connection(error.to_string()),
+        })?;
+        let _ = conn.set_user_timeout(config.snapshot_stall_timeout); // without it, it is found dead sooner
+        let guard = peer.endpoint.watch(conn.shut(), Instant::now() + config.snapshot_stall_timeout);
         Ok(Self { peer, upload, conn, guard })
     }
 
@@ -121,24 +130,26 @@ impl<'a> Exchange<'a> {
 
     /// The answer to what was written, within `timeout`.
     pub(super) async fn answer(mut self, timeout: Duration) -> Result<SnapshotAnswer, SnapshotError> {
-        self.guard.set_deadline(Instant::now() + timeout);
-        let mut input = Input::new(&self.peer.endpoint.core.pool);
-        let len = match input.read_head(&mut self.conn, HeadSearch::response(), || ()).await {
-            Ok(len) => len,
-            Err(NoHead::Bad(error)) => return Err(SnapshotError::Refused(format!("bad answer: {error}"))),
-            Err(NoHead::Closed) => return Err(self.broken(&io::ErrorKind::UnexpectedEof.into())),
-            Err(NoHead::Broken(error)) => return Err(self.broken(&error)),
-        };
-        let head_bytes = input.bytes()[..len].to_vec();
-        input.consume(len);
-        let head = parse(&head_bytes).map_err(|error| SnapshotError::Refused(error.to_string()))?;
+        let deadline = Instant::now() + timeout;
+        self.guard.set_deadline(deadline);
+        let read = Answer::read(&mut self.conn, &self.peer.endpoint.core.pool).await;
+        let answer = read.map_err(|error| self.no_answer(error))?;
+        let head = answer.head().map_err(|error| self.no_answer(error))?;
         let mut text = Vec::new();
         if SnapshotAnswer::needs_body(&head) {
-            self.guard.set_deadline(Instant::now() + BODY_TIMEOUT);
-            text =
-                read_text(&mut self.conn, input.bytes(), head.framing, &self.peer.endpoint.core.pool).await;
+            let (conn, guard) = (&mut self.conn, &self.guard);
+            text = answer.body(conn, head.framing, DIAL_BODY_BYTES_MAX, guard, deadline).await.text;
         }
         Ok(SnapshotAnswer::of(&head, &text, self.own()))
+    }
+
+    fn no_answer(&self, error: NoAnswer) -> SnapshotError {
+        match error {
+            NoAnswer::Timeout if self.upload.is_over() => SnapshotError::Stopped,
+            NoAnswer::Timeout => SnapshotError::Stalled,
+            NoAnswer::Malformed(_) => SnapshotError::Refused(error.to_string()),
+            NoAnswer::Closed | NoAnswer::Broken(_) => SnapshotError::Connection(error.to_string()),
+        }
     }
 
     fn own(&self) -> &Identity {
@@ -156,9 +167,6 @@ impl<'a> Exchange<'a> {
         }
     }
 }
-
-/// The body of a refusal is a sentence: it is there at once or not worth waiting for.
-const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Asks a peer how much it has of a snapshot; nothing, if it is not raftring or does not say.
 pub(super) async fn ask_offset(
@@ -179,55 +187,4 @@ pub(super) async fn ask_offset(
         Ok(SnapshotAnswer::Taken { offset: Some(offset) }) if offset <= identity.size() => offset,
         _ => 0,
     }
-}
-
-async fn connect(peer: &Rc<Peer>, upload: &Upload, url: &PeerUrl) -> Result<Conn, SnapshotError> {
-    let failed = |error: io::Error| SnapshotError::Connection(error.to_string());
-    let port = url.port().ok_or_else(|| SnapshotError::Connection("the URL has no port".to_owned()))?;
-    let resolver = peer.endpoint.cores.resolver();
-    let resolved = peer.waits.unless(|| upload.is_over(), resolver.resolve(url.host(), port)).await;
-    let addresses = resolved.ok_or(SnapshotError::Stopped)?.map_err(failed)?;
-    let deadline = Instant::now() + peer.endpoint.shared.config.dial_timeout;
-    let mut last = SnapshotError::Connection("the name has no address".to_owned());
-    for address in addresses {
-        match connect_to(peer, upload, address, deadline).await {
-            Ok(conn) => return Ok(conn),
-            Err(error) if upload.is_over() => return Err(error),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn connect_to(
-    peer: &Rc<Peer>,
-    upload: &Upload,
-    address: SocketAddr,
-    deadline: Instant,
-) -> Result<Conn, SnapshotError> {
-    let failed = |error: io::Error| SnapshotError::Connection(format!("{address}: {error}"));
-    let (stream, poll) = begin_connect(address).map_err(failed)?;
-    let shut = Rc::new(Shut::new(stream.as_raw_fd()));
-    let guard = peer.endpoint.watch(Rc::clone(&shut), deadline);
-    upload.set_shut(&shut);
-    let writable = peer.endpoint.core.operation(poll.writable(true)).await;
-    drop(guard);
-    let finish = || {
-        writable?;
-        if shut.is_done() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        if stream.local_addr()? == stream.peer_addr()? {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        stream.set_nonblocking(false)?;
-        Conn::new(Rc::clone(&peer.endpoint.core), stream, address, Rc::clone(&shut))
-    };
-    finish().map_err(|error| {
-        shut.forget();
-        if upload.is_over() { SnapshotError::Stopped } else { failed(error) }
-    })
 }

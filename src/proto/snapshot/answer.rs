@@ -66,6 +66,7 @@ mod tests {
             cluster: ClusterId(0x1a2b),
             versions: Versions { server: Version::SERVER, min_cluster: Version::MIN_CLUSTER },
             peer_urls: None,
+            echoes: false,
         };
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let head = format!("{head}\r\n\r\n");

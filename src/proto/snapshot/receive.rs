@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_large_database_comes_in_large_pieces_and_whole() {
-        let database: Vec<u8> = (0..3_000_000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+        let database: Vec<u8> = (0..3_000_000_u32).map(|n| ((n * 31) >> 3) as u8).collect();
         let payload = [envelope(&message()), database.clone()].concat();
         for (chunk, step) in [(32 << 10, 1 << 20), (1 << 20, 100_000), (1000, 4096)] {
             let got = receive(Framing::Chunked, &chunked(&payload, chunk), step, u64::MAX);

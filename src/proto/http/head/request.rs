@@ -22,6 +22,8 @@ pub struct RequestHead<'a> {
     ///
     /// Only if its body was read to the end: what is left of it must never be parsed as a request.
     pub keep_alive: bool,
+    /// True if the sender offers to echo link heartbeats: see [`Echo`](crate::proto::stream::Echo).
+    pub echoes: bool,
 }
 
 impl<'a> RequestHead<'a> {
@@ -49,6 +51,7 @@ impl<'a> RequestHead<'a> {
             headers,
             framing: framing_of(version_minor, &framing)?,
             keep_alive: version_minor == 1 && !framing.close,
+            echoes: framing.echoes,
         })
     }
 }
@@ -120,12 +123,22 @@ mod tests {
             peer_urls: Some("http://10.0.0.1:2380,http://10.0.0.2:2380"),
             raft_to: Some("2"),
             content_type: None,
+            snapshot: None,
+            snapshot_offset: None,
         };
         let path = "/raft/stream/message/1";
         let framing = Framing::None;
         assert_eq!(
             head,
-            RequestHead { method: "GET", path, version_minor: 1, headers, framing, keep_alive: true }
+            RequestHead {
+                method: "GET",
+                path,
+                version_minor: 1,
+                headers,
+                framing,
+                keep_alive: true,
+                echoes: false
+            }
         );
     }
 
