@@ -374,6 +374,6 @@ fn a_registry_of_prometheus_tells_the_same_as_the_text() {
     for name in ours.keys().filter(still) {
         assert_eq!(theirs[name], ours[name], "{name}");
     }
-    let kinds = one.metrics();
+    let kinds = one.families();
     assert!(kinds.iter().any(|family| family.kind == Kind::Histogram));
 }

@@ -29,9 +29,9 @@ pub fn metrics_of<'a>(transports: impl IntoIterator<Item = &'a Transport>) -> Fa
 }
 
 impl Transport {
-    /// All that this transport and its cores count; several transports of a process by [`metrics_of`].
+    /// All that this transport and its cores count, as data; several transports of a process by [`metrics_of`].
     #[must_use]
-    pub fn metrics(&self) -> Families {
+    pub fn families(&self) -> Families {
         metrics_of([self])
     }
 
@@ -39,7 +39,7 @@ impl Transport {
     /// [`TEXT_CONTENT_TYPE`](crate::metrics::TEXT_CONTENT_TYPE).
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        self.metrics().to_text()
+        self.families().to_text()
     }
 
     /// How long messages stayed in each stage of their way, since the cores were started: those of all

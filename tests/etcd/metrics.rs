@@ -44,7 +44,7 @@ fn etcd_and_ours_tell_the_same_metrics_and_count_the_same_bytes() {
 
     let theirs = cluster.etcd.metrics();
     let mut all = Vec::new();
-    let families = transport.metrics();
+    let families = transport.families();
     for family in families.iter() {
         all.push(format!("# TYPE {} {}", family.name, family.kind.name()));
     }
