@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::congestion::Congestion;
 use super::core::Core;
 use crate::buf::Pool;
-use crate::cores::{Backlog, Doorbell, Load, Mailbox};
+use crate::cores::{Alarm, Backlog, Doorbell, Load, Mailbox};
 
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
@@ -41,6 +41,7 @@ pub(crate) struct CoreShared {
     pub(crate) congestion: Congestion,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
+    pub(crate) alarm: Alarm,
 }
 
 impl CoreShared {

@@ -11,7 +11,7 @@ use super::Transport;
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
-use crate::io::link::{Moment, Parcel, Put};
+use crate::io::link::{HELD_MAX, Left, Moment, Parcel, Put};
 use crate::io::shared::PeerShared;
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
@@ -132,8 +132,13 @@ impl<'a> Sender<'a> {
             }
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
-                if visit.end(self.moment, last) {
-                    self.leave_to_core(&peer, lane);
+                match visit.end(self.moment, last) {
+                    Left::Nothing => {}
+                    Left::Now => self.leave_to_core(&peer, lane),
+                    Left::Later => {
+                        peer.post_dirty(lane);
+                        peer.core.alarm.ring_within(HELD_MAX);
+                    }
                 }
             }
         }
