@@ -25,6 +25,7 @@ mod rank;
 mod segments;
 mod timer;
 mod wager;
+mod waiting;
 
 pub use alarm::Alarm;
 pub use backlog::{Backlog, SHARED_BYTES_MIN, Weighed};
@@ -41,3 +42,4 @@ pub use pin::{PinError, available_cpus, pin_current_thread};
 pub use rank::Rank;
 pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};
+pub use waiting::Waiting;

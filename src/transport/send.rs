@@ -113,7 +113,7 @@ impl<'a> Sender<'a> {
         for parcel in run.drain(..) {
             let class = parcel.message().class();
             let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
-                let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit());
+                let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit(self.moment));
                 visit.put(parcel).map_err(DropReason::LaneFull)
             });
             match put {
@@ -128,11 +128,11 @@ impl<'a> Sender<'a> {
         for (lane, mut visit) in visits.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
-                visit.get_or_insert_with(|| peer.links[lane].visit());
+                visit.get_or_insert_with(|| peer.links[lane].visit(self.moment));
             }
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
-                match visit.end(self.moment, last) {
+                match visit.end(last) {
                     Left::Nothing => {}
                     Left::Now => self.leave_to_core(&peer, lane),
                     Left::Later => {
@@ -171,6 +171,7 @@ impl<'a> Sender<'a> {
         self.sent.dropped += counts.total();
         let reason = DropReason::UnknownPeer;
         for (class, messages) in counts.iter() {
+            self.transport.shared.metrics.other().dropped.count(reason, class, messages);
             self.transport.shared.config.observer.event(&Event::Dropped {
                 peer: to,
                 class,
