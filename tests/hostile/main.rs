@@ -12,5 +12,6 @@ mod handshake;
 mod host;
 mod post;
 mod server;
+mod sharp_edges;
 mod strangers;
 mod streams;
