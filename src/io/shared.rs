@@ -23,6 +23,8 @@ use crate::proto::codec::StreamKind;
 use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
+use crate::proto::probe::WallTime;
+use crate::proto::stats::Leadership;
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
 use crate::raftpb::{ClassCounts, Message, MessageClass};
@@ -46,6 +48,10 @@ pub(crate) struct TransportShared {
     pub(crate) injections: Mutex<Injections>,
     /// The door's own way of sending, for messages that faults have let go.
     pub(crate) resend: Resend,
+    /// The same moment by the wall clock.
+    pub(crate) started: WallTime,
+    /// What the host has told of its raft.
+    pub(crate) leadership: Mutex<Leadership>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
