@@ -11,6 +11,7 @@ pub mod peer_url;
 pub mod picker;
 pub mod pipeline;
 pub mod probe;
+pub mod remotes;
 pub mod route;
 pub mod stats;
 pub mod status;

@@ -159,4 +159,4 @@ impl Refused {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::proto) mod tests;

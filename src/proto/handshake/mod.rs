@@ -10,13 +10,17 @@
 mod accept;
 mod endpoint;
 mod judge;
+mod precondition;
 mod refusal;
 mod request;
 mod response;
 
+#[cfg(test)]
+pub(in crate::proto) use accept::tests;
 pub use accept::{Accepted, Introduction, Membership, Refused, accept};
 pub use endpoint::Endpoint;
 pub use judge::{DIAL_BODY_BYTES_MAX, DialRefusal, Established, judge, needs_body};
+pub use precondition::Precondition;
 pub use refusal::Refusal;
 pub use request::{
     write_pipeline_request, write_probing_request, write_snapshot_request, write_stream_request,
@@ -39,4 +43,13 @@ pub struct Identity {
     /// Our own peer URLs; without them no `X-PeerURLs` is sent, and a member that does not know us
     /// yet cannot answer us.
     pub peer_urls: Option<PeerUrls>,
+}
+
+impl Identity {
+    /// The cluster that an answer names, fit for a log, if it is not ours.
+    #[must_use]
+    pub fn other_cluster(&self, told: Option<&str>) -> Option<String> {
+        let theirs = told.filter(|&theirs| theirs != self.cluster.to_string())?;
+        Some(precondition::loggable(theirs.as_bytes()))
+    }
 }

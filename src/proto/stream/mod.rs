@@ -19,6 +19,7 @@ pub use backpressure::{
 };
 pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
+pub(in crate::proto) use outbox::Outbox;
 #[cfg(feature = "test-support")]
 pub use planted::Bug;
 pub use reader::{ReadError, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
