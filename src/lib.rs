@@ -85,7 +85,7 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
+pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, PostError, RejectReason};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{

@@ -12,16 +12,20 @@ use super::conn::Shut;
 use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
+use super::pipeline::{self, Pipeline, Poster};
 use super::reader::{self, ReaderSlot};
-use super::shared::{PeerShared, lane_of};
+use super::shared::{PIPELINE, PeerShared, lane_of};
 use super::waits::Waits;
 use super::writer::Flapping;
+use crate::cores::Lane;
 use crate::event::{DropReason, Event};
+use crate::id::MemberId;
+use crate::metrics::{Follower, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
-use crate::raftpb::ClassCounts;
+use crate::raftpb::{ClassCounts, Message};
 
 /// One peer.
 pub(crate) struct Peer {
@@ -32,6 +36,7 @@ pub(crate) struct Peer {
     status: RefCell<Status>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
+    pipeline: Pipeline,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
     pub(super) waits: Waits,
@@ -86,6 +91,7 @@ impl Peer {
         Self {
             writers: [writer(), writer()],
             readers: [reader(StreamKind::Msgapp), reader(StreamKind::Message)],
+            pipeline: Pipeline::default(),
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
             endpoint,
@@ -215,6 +221,7 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
+            pipeline::halt(self.as_ref());
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
             let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);
@@ -230,10 +237,71 @@ impl Peer {
     }
 }
 
+impl Poster for Peer {
+    fn id(&self) -> MemberId {
+        self.shared.id
+    }
+
+    fn endpoint(&self) -> &Rc<Endpoint> {
+        &self.endpoint
+    }
+
+    fn lane(&self) -> &Lane<Message> {
+        &self.shared.pipeline
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn url(&self) -> PeerUrl {
+        self.url()
+    }
+
+    fn url_unreachable(&self, url: &PeerUrl) {
+        self.url_unreachable(url);
+    }
+
+    fn tasks(&self) -> &Rc<TaskCount> {
+        &self.tasks
+    }
+
+    fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    fn halted(&self) -> Option<DropReason> {
+        self.is_stopping().then_some(DropReason::Stopped)
+    }
+
+    fn metrics(&self) -> &PeerMetrics {
+        &self.shared.metrics
+    }
+
+    fn follower_stats(&self) -> Option<&Follower> {
+        Some(&self.shared.follower_stats)
+    }
+
+    fn activate(&self) {
+        self.activate();
+    }
+
+    fn deactivate(&self, source: Source, action: Action, reason: &str) {
+        self.deactivate(source, action, reason);
+    }
+
+    fn report_lost(&self, lost: ClassCounts, reason: DropReason) {
+        self.report_lost(lost, reason);
+    }
+}
+
 impl Resident for Peer {
     fn lane_dirty(self: Rc<Self>, lane: usize) {
         self.report_dropped();
-        self.look_after(lane);
+        match lane {
+            PIPELINE => pipeline::look_after(&self),
+            stream => self.look_after(stream),
+        }
     }
 
     fn tick(self: Rc<Self>, now: Instant) {
@@ -241,6 +309,7 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+        self.pipeline.tick(now);
     }
 
     fn panicked(self: Rc<Self>, task: &'static str) {

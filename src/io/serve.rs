@@ -18,6 +18,7 @@ use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
+use crate::proto::limiter::PostSender;
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
@@ -104,16 +105,20 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         }
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
+                endpoint.introduce(refused.introduction.clone());
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
             Ok(Accepted::Stream { kind, peer }) => {
                 return served.become_stream(kind, peer, request.version_minor);
             }
-            Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
-                Next::Request => {}
-                Next::Close => return Ok(()),
-            },
+            Ok(Accepted::Pipeline(introduction)) => {
+                endpoint.introduce(introduction);
+                match served.message(&request).await {
+                    Next::Request => {}
+                    Next::Close => return Ok(()),
+                }
+            }
             Ok(Accepted::Probing) => match served.probe(&request).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
@@ -166,7 +171,8 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        let outcome = match self.endpoint.begin_post(&self.guard) {
+        let sender = self.post_sender(request);
+        let outcome = match self.endpoint.begin_post(sender, &self.guard) {
             Some(_post) => self.take_message(request).await,
             None => Err(Refusal::Busy),
         };
@@ -178,13 +184,28 @@ impl Served<'_> {
                 write_no_content(&mut answer, own, request.version_minor, keep_alive, now_unix_s());
                 self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
                 let written = self.conn.write_all(answer).await.is_ok();
-                if written && keep_alive { Next::Request } else { Next::Close }
+                if written && keep_alive {
+                    self.endpoint.keep(self.conn.remote.ip(), &self.guard);
+                    Next::Request
+                } else {
+                    Next::Close
+                }
             }
             Err(refusal) => {
                 let refused = Refused::later(refusal, Route::Pipeline, request.version_minor);
                 self.refuse(&refused, member_of(request)).await;
                 Next::Close
             }
+        }
+    }
+
+    /// Members have a share of their own, also where many have one address.
+    fn post_sender(&self, request: &RequestHead<'_>) -> PostSender {
+        let shared = &self.endpoint.shared;
+        let is_known = |&id: &MemberId| shared.peer(id).is_some() || shared.remotes().get(id).is_some();
+        match member_of(request).filter(is_known) {
+            Some(member) => PostSender::Member(member),
+            None => PostSender::Address(self.conn.remote.ip()),
         }
     }
 

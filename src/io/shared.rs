@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -12,17 +12,20 @@ use super::drops::Drops;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Link;
+use super::remote::RemoteShared;
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits};
+use crate::cores::{Lane, LaneLimits, Segments};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
+use crate::proto::remotes::Remotes;
 use crate::proto::stream::StreamWriterConfig;
-use crate::raft::Raft;
-use crate::raftpb::ClassCounts;
+use crate::raft::{Raft, SnapshotStatus};
+use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// One transport.
 pub(crate) struct TransportShared {
@@ -40,6 +43,7 @@ pub(crate) struct TransportShared {
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
     pub(crate) metrics: Metrics,
+    pub(crate) remotes: Mutex<Remotes<Arc<RemoteShared>>>,
 }
 
 /// Which writer a lane belongs to; also its number.
@@ -47,6 +51,32 @@ pub(crate) const fn lane_of(kind: StreamKind) -> usize {
     match kind {
         StreamKind::Msgapp => 0,
         StreamKind::Message => 1,
+    }
+}
+
+/// The number of a pipeline's lane, behind those of the streams.
+pub(crate) const PIPELINE: usize = 2;
+
+/// A lane of what is to be posted and of what is being posted: nothing is released before its post has
+/// ended, so that what is in flight stays counted.
+pub(super) fn pipeline_lane(config: &Config, core: &CoreShared) -> Lane<Message> {
+    let messages_max = config.pipeline_messages_max + POSTS_IN_FLIGHT_MAX;
+    let limits = LaneLimits { messages_max, bytes_max: config.lane_bytes_max };
+    // As in etcd, where all that there is may be appends: it is used while nothing better is up.
+    Lane::of_one_rank(limits, Arc::clone(&core.backlog))
+}
+
+/// Whom messages are sent to, as senders see him.
+pub(crate) trait Addressee {
+    fn id(&self) -> MemberId;
+    fn core(&self) -> &Arc<CoreShared>;
+    fn drops(&self) -> &Drops;
+    /// Where the core keeps him; `usize::MAX` until he moved in.
+    fn slot(&self) -> usize;
+
+    /// Tells the core that the lane has messages, unless it was told already.
+    fn post_dirty(&self, lane: usize) {
+        self.core().mailbox.push(Letter::Dirty(LaneKey { slot: self.slot(), lane }));
     }
 }
 
@@ -59,6 +89,8 @@ pub(crate) struct PeerShared {
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
     pub(crate) links: [Link; 2],
+    /// What is to be posted.
+    pub(crate) pipeline: Lane<Message>,
     pub(crate) paused: AtomicBool,
     pub(crate) stopped: AtomicBool,
     pub(crate) drops: Drops,
@@ -82,11 +114,27 @@ impl TransportShared {
         peers.values().any(|peer| peer.lives_at(address))
     }
 
+    /// So many snapshots to a member were lost: raft is told on its core, for no callback of the host's
+    /// runs inside `send`.
+    pub(crate) fn report_snapshots_lost(&self, core: &CoreShared, id: MemberId, count: usize) {
+        if count > 0 {
+            let raft = Arc::clone(&self.raft);
+            core.run(move |_| (0..count).for_each(|_| raft.report_snapshot(id, SnapshotStatus::Failure)));
+        }
+    }
+
+    pub(crate) fn remotes(&self) -> MutexGuard<'_, Remotes<Arc<RemoteShared>>> {
+        // Nothing panics while it is held, so a poisoned lock guards a sound list.
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
         let drain = |lane| (peer.drain(lane), DropReason::Stopped);
         let in_lanes = (0..peer.links.len()).map(drain);
-        for (counts, reason) in peer.drops.take().chain(in_lanes) {
+        let to_post = (drain_unposted(&peer.pipeline), DropReason::Stopped);
+        self.report_snapshots_lost(&peer.core, peer.id, to_post.0.get(MessageClass::Snapshot));
+        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([to_post]) {
             for (class, messages) in counts.iter() {
                 peer.drops.note_told(reason, class, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
@@ -95,9 +143,39 @@ impl TransportShared {
     }
 }
 
+/// Empties a pipeline's lane, on any thread; which messages it held.
+pub(super) fn drain_unposted(lane: &Lane<Message>) -> ClassCounts {
+    let (mut lost, mut counts) = (Segments::new(), ClassCounts::default());
+    lane.take(&mut lost);
+    let mut release = lane.release();
+    while let Some(message) = lost.pop() {
+        release.add(&message);
+        counts.add(message.class(), 1);
+    }
+    counts
+}
+
 impl Drop for PeerShared {
     fn drop(&mut self) {
         self.core.load.remove();
+    }
+}
+
+impl Addressee for PeerShared {
+    fn id(&self) -> MemberId {
+        self.id
+    }
+
+    fn core(&self) -> &Arc<CoreShared> {
+        &self.core
+    }
+
+    fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    fn slot(&self) -> usize {
+        self.slot.load(Ordering::Acquire)
     }
 }
 
@@ -133,6 +211,7 @@ impl PeerShared {
             id,
             urls: RwLock::new(urls),
             links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
+            pipeline: pipeline_lane(config, &core),
             core,
             slot: AtomicUsize::new(usize::MAX),
             paused: AtomicBool::new(false),
@@ -165,13 +244,7 @@ impl PeerShared {
         urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
     }
 
-    /// Tells the core that the lane has messages, unless it was told already.
-    pub(crate) fn post_dirty(&self, lane: usize) {
-        let slot = self.slot.load(Ordering::Acquire);
-        self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
-    }
-
-    /// Empties a lane, on any thread; which messages it held.
+    /// Empties a stream's lane, on any thread; which messages it held.
     fn drain(&self, lane: usize) -> ClassCounts {
         let link = &self.links[lane];
         let mut desk = link.clear_desk();

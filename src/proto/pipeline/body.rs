@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::buf::{Block, Pool};
 use crate::proto::handshake::Refusal;
 use crate::proto::http::body::{BodyDecoder, BodyState};
 use crate::proto::http::head::Framing;
 use crate::proto::stream::Inbox;
-use crate::buf::{Block, Pool};
 
 /// Between two reads of a body: etcd's read deadline.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
