@@ -1,6 +1,7 @@
 //! What a transport is told once, checked before anything starts.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::event::{NoObserver, Observer};
 use crate::id::{ClusterId, MemberId};
 use crate::proto::codec::{Dialect, FrameLimits};
 use crate::proto::handshake::Identity;
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::pipeline::{PIPELINE_MESSAGES_MAX, POST_TIMEOUT};
 use crate::proto::probe::PROBE_INTERVAL;
 use crate::proto::stream::LANE_MESSAGES_MAX;
@@ -24,8 +25,30 @@ pub enum Listen {
     Nowhere,
     /// It binds this address; port 0 takes a free one (see `Transport::local_addr`).
     Address(SocketAddr),
+    /// It binds a unix socket of this name. A file that another process left there is replaced unless
+    /// somebody still listens; it is removed when the transport stops. Who may connect is decided by the
+    /// file's directory.
+    Unix(PathBuf),
     /// It takes over a socket that the host bound. Stopping the transport shuts it down.
     Listener(TcpListener),
+}
+
+impl Listen {
+    /// Where a peer URL says, as etcd's `--listen-peer-urls`: `http://` with an address and not a name,
+    /// or `unix://`, of which all that follows is the file's name, a `host:port` too.
+    ///
+    /// # Errors
+    /// Not a peer URL, one with a name, or one that wants TLS.
+    pub fn url(url: &str) -> Result<Self, ConfigError> {
+        let wrong = |advice: String| ConfigError { setting: "listen", advice };
+        let url = PeerUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
+        url.dialable().map_err(|error| wrong(error.to_string()))?;
+        let Some(port) = url.port() else { return Ok(Self::Unix(url.host().into())) };
+        let address = url.host().parse().map_err(|_| {
+            wrong(format!("{url}: give an address to listen on, like http://10.0.0.1:{port}"))
+        })?;
+        Ok(Self::Address(SocketAddr::new(address, port)))
+    }
 }
 
 /// Which cores do the work of a transport.
@@ -88,6 +111,10 @@ pub struct Config {
     /// Between two probes of a peer by each of the two probers. 4 s: less than the 5 s for which
     /// a member keeps an idle connection. `None` sends no probes; they are answered all the same.
     pub probe_interval: Option<Duration>,
+    /// Measures round trips of the streams on their own connections, where the other end does too:
+    /// `PeerStats::round_trips`. On; it costs a header in the request for a stream, which etcd ignores,
+    /// and where it is answered one byte a link heartbeat.
+    pub stream_round_trips: bool,
     /// Serves paths that are not the transport's, as `/version`; without it they are answered with
     /// 404.
     pub routes: Option<Arc<dyn Routes>>,
@@ -144,6 +171,7 @@ impl Config {
             handshakes_max: 256,
             handshakes_per_address_max: 32,
             probe_interval: Some(PROBE_INTERVAL),
+            stream_round_trips: true,
             routes: None,
             route_timeout: Duration::from_secs(7),
             route_body_bytes_max: 1 << 20,
@@ -184,6 +212,7 @@ impl Config {
             cluster: self.cluster_id,
             versions: Versions { server: self.server_version.clone(), min_cluster: Version::MIN_CLUSTER },
             peer_urls: PeerUrls::parse(&self.peer_urls).ok(),
+            echoes: self.stream_round_trips,
         }
     }
 
@@ -259,6 +288,20 @@ mod tests {
     #[test]
     fn the_defaults_are_sound() {
         assert_eq!(Config::new(1, 2).validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_url_says_where_to_listen() {
+        let listen = |url: &str| Listen::url(url).expect("a place to listen");
+        assert!(
+            matches!(listen(" http://[::1]:2380"), Listen::Address(at) if at == "[::1]:2380".parse().expect("one"))
+        );
+        assert!(matches!(listen("http://10.0.0.1:1"), Listen::Address(at) if at.port() == 1));
+        assert!(matches!(listen("unix://localhost:2380"), Listen::Unix(path) if path == *"localhost:2380"));
+        assert!(matches!(listen("unix:///run/m.sock"), Listen::Unix(path) if path == *"/run/m.sock"));
+        for url in ["https://10.0.0.1:1", "unixs://a", "http://a:1", "a:1"] {
+            assert_eq!(Listen::url(url).expect_err(url).setting, "listen");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::cores::PinError;
 use crate::id::MemberId;
@@ -46,6 +47,13 @@ pub enum StartError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The unix socket cannot be bound.
+    BindUnix {
+        /// Its name.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// The system is out of threads or descriptors.
     System(io::Error),
     /// The cores were stopped.
@@ -67,6 +75,17 @@ impl fmt::Display for StartError {
                 write!(
                     f,
                     "cannot listen on {address} ({error}): choose a free address of this machine, or port 0"
+                )
+            }
+            Self::BindUnix { path, error } if is_out_of_descriptors(error) => {
+                write!(f, "cannot listen on {}: {}", path.display(), Advised(error))
+            }
+            Self::BindUnix { path, error } => {
+                write!(
+                    f,
+                    "cannot listen on {} ({error}): choose a name of at most 107 bytes in a directory that \
+                     may be written, where no other file is and nobody listens",
+                    path.display()
                 )
             }
             Self::System(error) if is_out_of_descriptors(error) => Advised(error).fmt(f),

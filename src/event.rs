@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::cores::Refused;
 use crate::id::MemberId;
-use crate::proto::codec::StreamKind;
+use crate::proto::codec::{Implausible, StreamKind};
 use crate::proto::handshake::{DialRefusal, Refusal};
 use crate::proto::pipeline::PostRefusal;
 use crate::proto::stream::ReadError;
@@ -79,6 +79,23 @@ impl DropReason {
             Self::Superseded => 9,
         }
     }
+
+    /// One word, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LaneFull(Refused::Messages) => "lane_messages",
+            Self::LaneFull(Refused::Bytes) => "lane_bytes",
+            Self::LaneFull(Refused::Process) => "process_bytes",
+            Self::PostFailed => "post_failed",
+            Self::StreamLost => "stream_lost",
+            Self::Paused => "paused",
+            Self::TooLarge => "too_large",
+            Self::UnknownPeer => "unknown_peer",
+            Self::Stopped => "stopped",
+            Self::Superseded => "superseded",
+        }
+    }
 }
 
 /// Why a received message was not handed to the host.
@@ -86,7 +103,7 @@ impl DropReason {
 #[non_exhaustive]
 pub enum RejectReason {
     /// Its `to`, `from` or entries are not what this stream can carry.
-    Implausible(crate::proto::codec::Implausible),
+    Implausible(Implausible),
     /// The host left it, or what came before it, in `Raft::process`, and no more may wait.
     HostFull,
     /// The peer is cut off on purpose.
@@ -94,6 +111,43 @@ pub enum RejectReason {
     /// The host had left it in `Raft::process` when the peer was removed or moved, or the transport
     /// stopped.
     Stopped,
+}
+
+impl RejectReason {
+    /// All reasons.
+    pub const ALL: [Self; 6] = [
+        Self::Implausible(Implausible::To),
+        Self::Implausible(Implausible::From),
+        Self::Implausible(Implausible::Entries),
+        Self::HostFull,
+        Self::Paused,
+        Self::Stopped,
+    ];
+
+    /// Its place in [`RejectReason::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Implausible(Implausible::To) => 0,
+            Self::Implausible(Implausible::From) => 1,
+            Self::Implausible(Implausible::Entries) => 2,
+            Self::HostFull => 3,
+            Self::Paused => 4,
+            Self::Stopped => 5,
+        }
+    }
+
+    /// One word, for labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Implausible(Implausible::To) => "wrong_to",
+            Self::Implausible(Implausible::From) => "wrong_from",
+            Self::Implausible(Implausible::Entries) => "gap_in_entries",
+            Self::HostFull => "host_full",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// Why a dial did not lead to a stream.
@@ -307,4 +361,21 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn event(&self, _event: &Event) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_know_their_places_and_names() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(DropReason::ALL[..place].iter().all(|other| other.name() != reason.name()));
+        }
+        for (place, reason) in RejectReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(RejectReason::ALL[..place].iter().all(|other| other.name() != reason.name()));
+        }
+    }
 }

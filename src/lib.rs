@@ -89,7 +89,8 @@ pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, P
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
-    CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, Signal,
+    CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, RoundTrips,
+    Signal,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};

@@ -23,12 +23,13 @@
 use std::panic::catch_unwind;
 // Not loom's, which must not be dropped while a model that sleeps for ever is unwound.
 use std::sync::Arc;
+use std::time::Instant;
 
 use loom::thread::{self, JoinHandle};
 
 use crate::buf::Pool;
 use crate::cores::{
-    Backlog, Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, SHARED_BYTES_MIN, Segments,
+    Backlog, Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, SHARED_BYTES_MIN, Waiting,
 };
 use crate::sync::atomic::Weakness::{NoAcquire, NoFence, NoRelease, Torn};
 use crate::sync::atomic::{AtomicBool, Ordering, Weakness, weakened};
@@ -270,7 +271,7 @@ fn fill(lane: &Lane<&'static [u8]>, fault: Fault) -> usize {
     if lane.depth().0 == 0 {
         return 0;
     }
-    let mut taken = Segments::new();
+    let mut taken = Waiting::new();
     lane.take(&mut taken);
     let mut release = lane.release();
     let count = std::iter::from_fn(|| taken.pop()).inspect(|message| release.add(message)).count();
@@ -284,7 +285,7 @@ fn two_hosts_send(fault: Fault) {
         let (shared, lane) = (Arc::clone(&shared), Arc::clone(&lane));
         thread::spawn(move || {
             let early = fault == Fault::WrongOrder && lane.lock().announce();
-            lane.lock().push(MESSAGE).expect("room");
+            lane.lock().push(MESSAGE, Instant::now()).expect("room");
             // In a visit of its own, as at the end of `Transport::send`.
             if early || (fault != Fault::WrongOrder && lane.lock().announce()) {
                 shared.post(0, Fault::None);
@@ -312,13 +313,13 @@ fn a_message_that_is_announced_before_it_is_there_stays_behind() {
 
 fn a_host_fills_what_the_core_empties(fault: Fault) {
     let lane = lane();
-    lane.lock().push(MESSAGE).expect("room");
+    lane.lock().push(MESSAGE, Instant::now()).expect("room");
     let host = {
         let lane = Arc::clone(&lane);
         thread::spawn(move || {
-            lane.lock().push(MESSAGE).expect("room");
+            lane.lock().push(MESSAGE, Instant::now()).expect("room");
             // May be refused, for the host may see the lane fuller than it is.
-            let _ = lane.lock().push(MESSAGE);
+            let _ = lane.lock().push(MESSAGE, Instant::now());
         })
     };
     for _ in 0..2 {

@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::prelude::*;
-use raftring::cores::{Backlog, Lane, LaneLimits, SHARED_BYTES_MIN, Segments, Weighed};
+use raftring::cores::{Backlog, Lane, LaneLimits, SHARED_BYTES_MIN, Waiting, Weighed};
 
 const LIMITS: LaneLimits = LaneLimits { messages_max: 64, bytes_max: 32 * SHARED_BYTES_MIN };
 const TOGETHER_MAX: usize = 8 * SHARED_BYTES_MIN;
@@ -48,7 +49,7 @@ fn two_lanes() -> (Arc<Backlog>, [Lane<Item>; 2]) {
 }
 
 /// Takes what waits and releases up to `count` items; the others stay in `desk`, and are counted.
-fn encode(lane: &Lane<Item>, desk: &mut Segments<Item>, count: usize) -> Vec<Item> {
+fn encode(lane: &Lane<Item>, desk: &mut Waiting<Item>, count: usize) -> Vec<Item> {
     lane.take(desk);
     let mut release = lane.release();
     std::iter::from_fn(|| desk.pop()).take(count).inspect(|item| release.add(item)).collect()
@@ -65,12 +66,12 @@ proptest! {
     #[test]
     fn what_waits_is_counted_to_the_byte(steps in steps()) {
         let (backlog, lanes) = two_lanes();
-        let (mut desks, mut waiting) = ([(); 2].map(|()| Segments::new()), [const { Vec::new() }; 2]);
+        let (mut desks, mut waiting) = ([(); 2].map(|()| Waiting::new()), [const { Vec::new() }; 2]);
         for step in steps {
             match step {
                 Step::Push(lane, item) => {
                     let (before, was_empty) = (backlog.bytes(), waiting[lane].is_empty());
-                    if lanes[lane].lock().push(item).is_ok() {
+                    if lanes[lane].lock().push(item, Instant::now()).is_ok() {
                         waiting[lane].push(item);
                         let adds_nothing = backlog.bytes() == before;
                         prop_assert!(was_empty || adds_nothing || backlog.bytes() <= TOGETHER_MAX);
@@ -94,10 +95,10 @@ proptest! {
             for (own, steps) in steps.into_iter().enumerate() {
                 let (backlog, lanes) = (&backlog, &lanes);
                 scope.spawn(move || {
-                    let mut desk = Segments::new();
+                    let mut desk = Waiting::new();
                     for step in steps {
                         match step {
-                            Step::Push(lane, item) => drop(lanes[lane].lock().push(item)),
+                            Step::Push(lane, item) => drop(lanes[lane].lock().push(item, Instant::now())),
                             // A lane has one consumer.
                             Step::Encode(_, count) => drop(encode(&lanes[own], &mut desk, count)),
                         }
@@ -109,7 +110,7 @@ proptest! {
             }
         });
         // What one thread pushed to the other's lane when that had ended.
-        lanes.iter().for_each(|lane| drop(encode(lane, &mut Segments::new(), usize::MAX)));
+        lanes.iter().for_each(|lane| drop(encode(lane, &mut Waiting::new(), usize::MAX)));
         prop_assert_eq!(backlog.bytes(), 0);
         prop_assert!(lanes.iter().all(|lane| lane.depth() == (0, 0)));
     }

@@ -162,7 +162,7 @@ fn a_peer_that_cannot_be_is_refused() {
     assert_says(&refused(2, "10.0.0.2:2380"), &["10.0.0.2:2380", "http://"]);
     assert_says(&refused(2, "http://h\r\nX-Evil: 1:2"), &["\\r\\n", "host and port"]);
     assert_says(&refused(2, "https://10.0.0.2:2380"), &["TLS is not built in yet"]);
-    assert_says(&refused(2, "unix://localhost:1"), &["unix sockets", "http://"]);
+    assert_says(&refused(2, "unixs://localhost:1"), &["TLS", "unix://"]);
     let none: [&str; 0] = [];
     assert!(matches!(transport.add_peer(2, none), Err(PeerError::Url(_))));
     assert!(transport.update_peer(2, ["nonsense"]).is_err());

@@ -1,10 +1,11 @@
 //! A bounded queue from the host's threads to one stream writer.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::backlog::{Backlog, Weighed};
 use super::rank::Rank;
-use super::segments::Segments;
+use super::waiting::Waiting;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -63,7 +64,7 @@ pub struct Lane<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: Segments<T>,
+    items: Waiting<T>,
     /// The consumer was told that there is something and has not come yet.
     announced: bool,
     /// Where the last item is that may absorb others.
@@ -104,7 +105,7 @@ impl<T> Lane<T> {
         Self {
             limits,
             backlog,
-            queue: Mutex::new(Queue { items: Segments::new(), announced: false, absorbing: None }),
+            queue: Mutex::new(Queue { items: Waiting::new(), announced: false, absorbing: None }),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         }
@@ -117,7 +118,7 @@ impl<T> Lane<T> {
     }
 
     /// Takes everything, appending to `into`. The caller releases what it is done with.
-    pub fn take(&self, into: &mut Segments<T>) {
+    pub fn take(&self, into: &mut Waiting<T>) {
         let mut guard = self.lock();
         guard.queue.announced = false;
         guard.queue.absorbing = None;
@@ -142,12 +143,12 @@ impl<T> Lane<T> {
 }
 
 impl<T: Weighed> LaneGuard<'_, T> {
-    /// Queues an item, if there is room for its rank. Where there is none, it may still be absorbed by
+    /// Queues an item at `now`, or whenever the run of pushes began, if there is room for its rank. Where there is none, it may still be absorbed by
     /// the last one that can, as long as that waits here.
     ///
     /// # Errors
     /// Gives the item back with the wall it hit.
-    pub fn push(&mut self, item: T) -> Result<Pushed<T>, (T, Refused)> {
+    pub fn push(&mut self, item: T, now: Instant) -> Result<Pushed<T>, (T, Refused)> {
         let weight = item.weight();
         if let Err(refused) = self.admit(&item, weight) {
             return if self.absorb(&item) { Ok(Pushed::Absorbed(item)) } else { Err((item, refused)) };
@@ -157,7 +158,7 @@ impl<T: Weighed> LaneGuard<'_, T> {
         if item.may_absorb() {
             self.queue.absorbing = Some(self.queue.items.len_unpopped());
         }
-        self.queue.items.push(item);
+        self.queue.items.push(item, now);
         Ok(Pushed::Queued)
     }
 
@@ -228,11 +229,11 @@ mod tests {
     }
 
     fn push(lane: &Lane<Item>, bytes: usize) -> Result<(), Refused> {
-        lane.lock().push(item(bytes)).map(drop).map_err(|(_, refused)| refused)
+        lane.lock().push(item(bytes), Instant::now()).map(drop).map_err(|(_, refused)| refused)
     }
 
     /// Takes everything, and releases the first `count` of what was taken.
-    fn release(lane: &Lane<Item>, taken: &mut Segments<Item>, count: usize) {
+    fn release(lane: &Lane<Item>, taken: &mut Waiting<Item>, count: usize) {
         lane.take(taken);
         let mut release = lane.release();
         std::iter::from_fn(|| taken.pop()).take(count).for_each(|item| release.add(&item));
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!(push(&one, 1), Err(Refused::Process));
         assert_eq!(push(&two, 1), Err(Refused::Process));
         assert_eq!(push(&two, 0), Ok(()), "it adds nothing");
-        release(&one, &mut Segments::new(), 1);
+        release(&one, &mut Waiting::new(), 1);
         assert_eq!((one.depth(), two.depth(), backlog.bytes()), ((0, 0), (2, 60), 60));
         assert_eq!(push(&two, 40), Ok(()));
     }
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn taken_items_count_until_they_are_released() {
-        let (lane, mut taken) = (lane(LIMITS), Segments::new());
+        let (lane, mut taken) = (lane(LIMITS), Waiting::new());
         for bytes in 1..=3 {
             assert_eq!(push(&lane, bytes), Ok(()));
         }
@@ -315,7 +316,7 @@ mod tests {
     fn fill(lane: &Lane<Ranked>, rank: Rank, bytes: usize) -> (usize, Refused) {
         let mut pushed = 0;
         loop {
-            match lane.lock().push(Ranked(rank, item(bytes), 0)) {
+            match lane.lock().push(Ranked(rank, item(bytes), 0), Instant::now()) {
                 Ok(_) => pushed += 1,
                 Err((_, refused)) => return (pushed, refused),
             }
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn what_adds_nothing_comes_in_behind_the_largest_item() {
         let lane = Lane::new(LIMITS, Arc::new(Backlog::new(100)));
-        assert!(lane.lock().push(Ranked(Rank::Bulk, item(1000), 0)).is_ok());
+        assert!(lane.lock().push(Ranked(Rank::Bulk, item(1000), 0), Instant::now()).is_ok());
         assert_eq!(fill(&lane, Rank::Vital, 1), (0, Refused::Bytes));
         assert_eq!(fill(&lane, Rank::Vital, 0), (2, Refused::Messages));
     }
@@ -361,7 +362,7 @@ mod tests {
     fn where_there_is_no_room_a_later_one_takes_the_place_of_one_that_waits() {
         let lane = Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX)));
         let beat = |number| Ranked(Rank::Vital, item(3), number);
-        let push = |item| lane.lock().push(item);
+        let push = |item| lane.lock().push(item, Instant::now());
         assert_eq!(push(beat(1)), Ok(Pushed::Queued));
         assert_eq!(push(beat(2)), Ok(Pushed::Queued), "there is room for both");
         assert_eq!(push(Ranked(Rank::Vital, item(5), 0)), Ok(Pushed::Queued));
@@ -372,7 +373,7 @@ mod tests {
         let vote = Ranked(Rank::Vital, item(3), 0);
         assert_eq!(push(vote), Err((vote, Refused::Messages)), "it is said once alone");
         assert_eq!((lane.depth(), lane.backlog.bytes()), ((3, 11), 11));
-        let mut taken = Segments::new();
+        let mut taken = Waiting::new();
         lane.take(&mut taken);
         assert_eq!(push(beat(5)), Err((beat(5), Refused::Messages)), "what was taken is as it is");
         let numbers: Vec<_> = std::iter::from_fn(|| taken.pop()).map(|item| item.2).collect();
@@ -387,7 +388,7 @@ mod tests {
         assert!(lane.lock().announce());
         assert_eq!(push(&lane, 1), Ok(()));
         assert!(!lane.lock().announce());
-        lane.take(&mut Segments::new());
+        lane.take(&mut Waiting::new());
         assert_eq!(push(&lane, 1), Ok(()));
         assert!(lane.lock().announce());
     }

@@ -23,6 +23,7 @@ mod pin;
 mod rank;
 mod segments;
 mod wager;
+mod waiting;
 
 pub use backlog::{Backlog, SHARED_BYTES_MIN, Weighed};
 pub use claim::{Claim, Claimed};
@@ -38,3 +39,4 @@ pub use pin::{PinError, available_cpus, pin_current_thread};
 pub use rank::Rank;
 pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};
+pub use waiting::Waiting;

@@ -1,13 +1,16 @@
 //! The listener: accepts, limits, and starts to serve.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::conn::Shut;
 use super::endpoint::Endpoint;
+use super::listener::{Listener, UNIX_REMOTE};
 use super::serve;
 use crate::error::Advised;
 use crate::event::Event;
@@ -23,12 +26,14 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 ///
 /// The ring waits until the listener is readable, and std accepts: an accept of monoio's leaks its
 /// socket when it is cancelled, and leaves the socket open across `exec`.
-pub(super) fn start(endpoint: &Rc<Endpoint>, listener: TcpListener) {
-    let shut = Rc::new(Shut::new(listener.as_raw_fd()));
+pub(super) fn start(endpoint: &Rc<Endpoint>, listener: Listener) {
+    let shut = Rc::new(Shut::new(listener.socket.as_raw_fd()));
     endpoint.set_listener(Rc::clone(&shut));
     let of_task = Rc::clone(endpoint);
     endpoint.spawn("listener", async move {
-        if let Err(error) = run(&of_task, &listener).await {
+        // All of it: naming the socket alone would leave its file to be removed now.
+        let listener = listener;
+        if let Err(error) = run(&of_task, &listener.socket).await {
             tell(&of_task, &error);
         }
         shut.forget();
@@ -46,7 +51,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
     while !endpoint.is_stopping() {
         endpoint.core.operation(poll.readable(true)).await?;
         for _ in 0..ACCEPTS_A_TURN_MAX {
-            match listener.accept() {
+            match accept(listener) {
                 Ok((stream, remote)) => admit(endpoint, stream, remote),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) if endpoint.is_stopping() => return Ok(()),
@@ -55,7 +60,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 Err(error) => {
                     tell(endpoint, &error);
                     drop(reserve.take());
-                    drop(listener.accept());
+                    drop(accept(listener));
                     reserve = listener.try_clone().ok();
                     endpoint.core.sleep(BACK_OFF).await;
                     break;
@@ -64,6 +69,12 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// A client of a unix socket has no address: [`UNIX_REMOTE`] stands for all of them.
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, address) = SockRef::from(listener).accept()?;
+    Ok((socket.into(), address.as_socket().unwrap_or(UNIX_REMOTE)))
 }
 
 /// To wait with. A transport that has started listens: if no descriptor is free that is told, and
@@ -92,7 +103,7 @@ fn is_scarcity(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: std::net::SocketAddr) {
+fn admit(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) {
     let origin = if endpoint.shared.is_member_address(remote.ip()) {
         Standing::MemberAddress
     } else {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 
 use super::core::Core;
 use super::rent::{Gather, Pieces, ReadSpace, Single};
@@ -248,6 +248,13 @@ impl Conn {
         sys::shutdown_write(self.stream.as_raw_fd());
     }
 
+    /// Sends a byte if the socket takes one now.
+    pub(super) fn send_byte(&self, byte: u8) {
+        if let Ok(fd) = self.shut.fd() {
+            sys::send_byte(fd, byte);
+        }
+    }
+
     /// Writes all of a small piece: a head, a refusal.
     pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         let mut chain = Chain::default();
@@ -305,9 +312,13 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_retries(3);
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A unix socket has none of them, and needs none: its peer cannot die without the kernel knowing.
 fn set_options(stream: &std::net::TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }

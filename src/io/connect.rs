@@ -7,14 +7,24 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{SockAddr, Socket, Type};
 
 use super::conn::{Conn, Shut};
 use super::endpoint::Endpoint;
+use super::listener::UNIX_REMOTE;
 use super::waits::Waits;
 use crate::error::Advised;
 use crate::event::DialError;
 use crate::proto::peer_url::PeerUrl;
+
+/// One place to connect to.
+struct Target<'a> {
+    address: SockAddr,
+    /// The same, or what stands for a unix socket.
+    remote: SocketAddr,
+    /// The name of a unix socket's file.
+    name: Option<&'a str>,
+}
 
 /// How the stop of the caller ends what waits here: it makes `is_stopping` true, lets `waits` look
 /// again, and shuts down what `keep` was given last.
@@ -22,6 +32,28 @@ pub(super) struct Stop<'a> {
     pub(super) waits: &'a Waits,
     pub(super) is_stopping: &'a dyn Fn() -> bool,
     pub(super) keep: &'a dyn Fn(Rc<Shut>),
+}
+
+impl<'a> Target<'a> {
+    fn tcp(address: SocketAddr) -> Self {
+        Self { address: address.into(), remote: address, name: None }
+    }
+
+    /// As in etcd a name that is no path is that of a file in the working directory.
+    fn unix(name: &'a str) -> Result<Self, ConnectError> {
+        let address = SockAddr::unix(name);
+        let address = address.map_err(|error| ConnectError::Connect(format!("{name}: {error}")))?;
+        Ok(Self { address, remote: UNIX_REMOTE, name: Some(name) })
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => f.write_str(name),
+            None => self.remote.fmt(f),
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -43,8 +75,10 @@ pub(super) async fn connect(
     url: &PeerUrl,
     timeout: Duration,
 ) -> Result<(Conn, Instant), ConnectError> {
-    let no_port = || ConnectError::Resolve(format!("{} has no port", url.as_str()));
-    let port = url.port().ok_or_else(no_port)?;
+    let Some(port) = url.port() else {
+        let deadline = Instant::now() + timeout;
+        return Ok((one(endpoint, stop, &Target::unix(url.host())?, deadline).await?, deadline));
+    };
     let resolver = endpoint.cores.resolver();
     // A look-up may take long, and nobody needs it once the caller is stopped.
     let resolved = stop.waits.unless(stop.is_stopping, resolver.resolve(url.host(), port)).await;
@@ -64,7 +98,7 @@ async fn any(
 ) -> Result<Conn, ConnectError> {
     let mut last = ConnectError::Resolve("the name has no address".to_owned());
     for &address in addresses {
-        match one(endpoint, stop, address, deadline).await {
+        match one(endpoint, stop, &Target::tcp(address), deadline).await {
             Ok(conn) => return Ok(conn),
             Err(error) => last = error,
         }
@@ -80,11 +114,11 @@ async fn any(
 async fn one(
     endpoint: &Rc<Endpoint>,
     stop: &Stop<'_>,
-    address: SocketAddr,
+    target: &Target<'_>,
     deadline: Instant,
 ) -> Result<Conn, ConnectError> {
-    let failed = |error: io::Error| ConnectError::Connect(format!("{address}: {}", Advised(&error)));
-    let (stream, poll) = begin(address).map_err(failed)?;
+    let failed = |error: io::Error| ConnectError::Connect(format!("{target}: {}", Advised(&error)));
+    let (stream, poll) = begin(target).map_err(failed)?;
     let shut = Rc::new(Shut::new(stream.as_raw_fd()));
     let guard = endpoint.watch(Rc::clone(&shut), deadline);
     (stop.keep)(Rc::clone(&shut));
@@ -100,11 +134,11 @@ async fn one(
             return Err(error);
         }
         // Dialling a free port of the ephemeral range can connect a socket to itself.
-        if stream.local_addr()? == stream.peer_addr()? {
+        if target.name.is_none() && stream.local_addr()? == stream.peer_addr()? {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         stream.set_nonblocking(false)?;
-        Conn::new(Rc::clone(&endpoint.core), stream, address, Rc::clone(&shut))
+        Conn::new(Rc::clone(&endpoint.core), stream, target.remote, Rc::clone(&shut))
     };
     finish().map_err(|error| {
         shut.forget();
@@ -113,10 +147,10 @@ async fn one(
 }
 
 /// A socket that connects, and a second descriptor of it to wait with.
-fn begin(address: SocketAddr) -> io::Result<(TcpStream, monoio::net::TcpStream)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn begin(target: &Target<'_>) -> io::Result<(TcpStream, monoio::net::TcpStream)> {
+    let socket = Socket::new(target.address.domain(), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
+    match socket.connect(&target.address) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::insight::{CoreCounters, CoreStats, IdleTime};
+use super::insight::IdleTime;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::Moment;
 use super::operation::OperationGuard;
@@ -68,12 +68,9 @@ pub(crate) struct Core {
     last_work: Cell<Instant>,
     clock: Cell<Instant>,
     step: Cell<u64>,
-    counters: CoreCounters,
     idle: IdleTime,
     pollers: Pollers,
     next_tick: Cell<Instant>,
-    tasks: Cell<usize>,
-    operations: Cell<usize>,
     stopping: Cell<bool>,
 }
 
@@ -96,12 +93,9 @@ impl Core {
             last_work: Cell::new(now),
             clock: Cell::new(now),
             step: Cell::new(0),
-            counters: CoreCounters::default(),
             idle: IdleTime::new(now),
             pollers: Pollers::default(),
             next_tick: Cell::new(now + TICK),
-            tasks: Cell::new(0),
-            operations: Cell::new(0),
             stopping: Cell::new(false),
         })
     }
@@ -130,46 +124,29 @@ impl Core {
     /// Awaits an operation of the ring. It is counted, and must not be dropped before it is done
     /// (rule N1): a debug build stops there.
     pub(super) async fn operation<F: Future>(&self, operation: F) -> F::Output {
-        let guard = OperationGuard::new(&self.operations);
+        let guard = OperationGuard::new(&self.shared.counters.operations);
         let output = operation.await;
         guard.complete();
         self.awake();
         output
     }
 
-    /// What it holds and did.
-    pub(super) fn stats(&self) -> CoreStats {
-        let (rung, suppressed) = self.shared.doorbell.counters();
-        let mut stats = CoreStats {
-            tasks: self.tasks.get(),
-            operations: self.operations.get(),
-            blocks: self.pool.stats(),
-            peers: self.shared.load.peers(),
-            busy: self.shared.load.busy(),
-            rung,
-            suppressed,
-            ..CoreStats::default()
-        };
-        self.counters.write_to(&mut stats);
-        stats
-    }
-
     /// The host is called with so many messages of a stream.
     pub(super) fn note_processed(&self, messages: usize) {
-        self.counters.process_calls.add(1);
-        self.counters.processed.add(messages);
+        self.shared.counters.process_calls.add(1);
+        self.shared.counters.processed.add(messages);
     }
 
     /// A stream is not read because its host takes no more.
     pub(super) fn note_host_full_wait(&self) {
-        self.counters.host_full_waits.add(1);
+        self.shared.counters.host_full_waits.add(1);
     }
 
     /// Runs something that calls the host; `None` if it panicked, which is counted.
     pub(super) fn guard<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(f));
         if result.is_err() {
-            self.counters.panics.add(1);
+            self.shared.counters.panics.add(1);
         }
         result.ok()
     }
@@ -193,7 +170,7 @@ impl Core {
         task: impl Future<Output = ()> + 'static,
         on_panic: impl FnOnce(&'static str) + 'static,
     ) {
-        self.tasks.set(self.tasks.get() + 1);
+        self.shared.counters.tasks.up();
         let core = Rc::clone(self);
         // A future that is captured and awaited takes its size twice: it is boxed before.
         let task = Box::pin(task);
@@ -202,7 +179,7 @@ impl Core {
             if core.guarded(task).await.is_none() {
                 on_panic(name);
             }
-            core.tasks.set(core.tasks.get() - 1);
+            core.shared.counters.tasks.down();
             core.awake();
         });
     }
@@ -269,13 +246,13 @@ impl Core {
     fn turn(self: &Rc<Self>, letters: &mut Vec<Letter>) -> bool {
         self.armed.set(false);
         self.shared.doorbell.disarm();
-        self.counters.turns.add(1);
+        self.shared.counters.turns.add(1);
         self.step.set(self.step.get() + 1);
         self.shared.mailbox.take(letters);
         let worked = !letters.is_empty();
         if worked {
-            self.counters.letter_batches.add(1);
-            self.counters.letters.add(letters.len());
+            self.shared.counters.letter_batches.add(1);
+            self.shared.counters.letters.add(letters.len());
         }
         for letter in letters.drain(..) {
             self.open(letter);
@@ -284,7 +261,7 @@ impl Core {
         self.clock.set(now);
         self.timers.fire(now);
         if now >= self.next_tick.get() {
-            self.counters.note_late(now.saturating_duration_since(self.next_tick.replace(now + TICK)));
+            self.shared.counters.note_late(now.saturating_duration_since(self.next_tick.replace(now + TICK)));
             self.shared.load.set_busy(self.idle.busy_part(now));
             self.tick(now);
         }
@@ -391,7 +368,7 @@ impl Core {
             reason = "it bounds the park, and nothing else needs it to fire"
         )]
         let mut park = pin!(monoio::time::sleep(TICK));
-        while !(self.stopping.get() && self.tasks.get() == 0) {
+        while !(self.stopping.get() && self.shared.counters.tasks.get() == 0) {
             if self.turn(&mut letters) {
                 in_a_row += 1;
                 if in_a_row % TURNS_IN_A_ROW_MAX == 0 {
@@ -404,7 +381,7 @@ impl Core {
             self.pollers.wake();
             self.idle.begin(self.now());
             if self.should_spin() {
-                self.counters.spins.add(1);
+                self.shared.counters.spins.add(1);
                 partner.pass().await;
                 continue;
             }
@@ -413,7 +390,7 @@ impl Core {
             if !self.shared.mailbox.is_empty() {
                 continue;
             }
-            self.counters.parks.add(1);
+            self.shared.counters.parks.add(1);
             self.wait(park.as_mut()).await;
         }
         partner.stop();

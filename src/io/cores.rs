@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::congestion::{Congestion, CongestionControl};
 use super::core::Core;
-use super::insight::CoreStats;
+use super::insight::{CoreCounters, CoreStats};
 use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::{doorbell, ring, sys};
@@ -189,7 +189,7 @@ impl Cores {
     pub fn stats(&self, core: usize) -> Result<CoreStats, ConfigError> {
         let shared = self.core(core)?;
         let (sender, receiver) = mpsc::sync_channel(1);
-        shared.run(move |core| _ = sender.send(core.stats()));
+        shared.run(move |core| _ = sender.send(core.shared.stats()));
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
     }
 
@@ -270,6 +270,8 @@ fn start_one(
         congestion,
         mailbox: Mailbox::default(),
         doorbell,
+        counters: CoreCounters::default(),
+        stages: Arc::default(),
     });
     let (ready, started) = mpsc::sync_channel(1);
     let of_thread = Arc::clone(&shared);

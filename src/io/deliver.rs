@@ -1,13 +1,17 @@
 //! Handing over to the host what a stream brought, and keeping what it leaves.
 
+use std::time::Instant;
+
 use super::link::rank;
 use super::peer::Peer;
 use super::reader::ReaderSlot;
+use super::receipt::Receipt;
 use super::shared::lane_of;
 use crate::cores::Rank;
 use crate::event::{Event, RejectReason};
+use crate::metrics::Stage;
 use crate::proto::codec::{StreamKind, screen};
-use crate::proto::stream::Decision;
+use crate::proto::stream::{Decision, Received};
 use crate::raft::{Origin, Via};
 use crate::raftpb::{ClassCounts, Message, MessageType};
 
@@ -57,18 +61,39 @@ fn count(backlog: &Backlog) -> usize {
 }
 
 impl Peer {
+    /// Counts what a step of the decoder brought, after the read that ended at `read_at`, and hands it
+    /// over. `batch` is empty afterwards.
+    pub(super) fn receive(
+        &self,
+        kind: StreamKind,
+        batch: &mut Vec<Message>,
+        received: Received,
+        read_at: Instant,
+    ) {
+        let decoded_at = if batch.is_empty() { read_at } else { Instant::now() };
+        self.count_received(kind, &Receipt { received, read_at, decoded_at }, batch);
+        self.deliver(kind, batch, decoded_at);
+    }
+
     /// Hands a batch to the host, in order, behind what it has left and proposals apart. `batch` is
     /// empty afterwards.
-    pub(super) fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>) {
+    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
         if self.is_paused() {
             return self.reject(batch, RejectReason::Paused);
         }
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
-        let offered = batch.len() + count(&backlog);
+        let before = count(&backlog);
+        let offered = batch.len() + before;
+        let since = if before > 0 { slot.left_since.get() } else { decoded_at };
         self.offer_all(kind, &mut backlog, batch);
         let left = count(&backlog);
+        if offered > left {
+            let took = Instant::now().saturating_duration_since(since);
+            self.endpoint.core.shared.stages.record(Stage::HandedOver, took, offered - left);
+        }
+        slot.left_since.set(since);
         if left > 0 || !slot.is_flowing() {
             self.note_offer(slot, offered.saturating_sub(left), &mut backlog);
         }
@@ -82,7 +107,7 @@ impl Peer {
     /// Another offer of what the host has left, if it has left something.
     pub(super) fn offer_again(&self, kind: StreamKind) {
         if count(&self.readers[lane_of(kind)].backlog.borrow()) > 0 {
-            self.deliver(kind, &mut Vec::new());
+            self.deliver(kind, &mut Vec::new(), Instant::now());
         }
     }
 
@@ -168,6 +193,10 @@ impl Peer {
     fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
         let peer = self.shared.id;
         for (class, messages) in counts.iter() {
+            self.shared.metrics.rejected.count(reason, class, messages);
+            if reason == RejectReason::HostFull {
+                self.shared.metrics.received_failures.add(messages as u64);
+            }
             self.endpoint.emit(&Event::Rejected { peer, class, messages, reason });
         }
     }

@@ -13,6 +13,7 @@ use crate::proto::codec::StreamKind;
 use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, judge, needs_body, write_stream_request};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::peer_url::PeerUrl;
+use crate::proto::stream::Echo;
 
 /// A stream that is up, its body not yet looked at.
 pub(super) struct Established {
@@ -20,6 +21,8 @@ pub(super) struct Established {
     pub(super) body: BodyDecoder,
     /// Bytes behind the response head.
     pub(super) rest: Vec<u8>,
+    /// Where the writer wants its link heartbeats echoed.
+    pub(super) echo: Option<Echo>,
 }
 
 /// Dials one stream of a peer at one URL.
@@ -62,6 +65,6 @@ async fn request(
     if conn.shut().is_done() {
         return Err(DialError::Timeout);
     }
-    let rest = answer.rest().to_vec();
-    Ok(Established { conn, body: BodyDecoder::new(established.framing), rest })
+    let (body, rest) = (BodyDecoder::new(established.framing), answer.rest().to_vec());
+    Ok(Established { conn, body, rest, echo: established.echoes.then(Echo::default) })
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -15,6 +15,7 @@ use super::conn::Shut;
 use super::core::{Core, Resident};
 use super::cores::Cores;
 use super::guard::{Ending, TaskCount};
+use super::listener::Listener;
 use super::peer::Peer;
 use super::remote::Remote;
 use super::requests::Requests;
@@ -81,7 +82,7 @@ impl Endpoint {
         core: &Rc<Core>,
         shared: Arc<TransportShared>,
         cores: Cores,
-        listener: Option<TcpListener>,
+        listener: Option<Listener>,
     ) -> Rc<Self> {
         let limits = WaitingLimits {
             total_max: shared.config.handshakes_max,

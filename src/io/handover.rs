@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::conn::{Conn, Shut};
 use super::core::Core;
+use super::echo::FarEnd;
 use super::endpoint::Endpoint;
 use super::shared::{PeerShared, TransportShared};
 use super::writer;
@@ -29,6 +30,7 @@ pub(super) struct Handover {
     pub(super) remote: SocketAddr,
     pub(super) kind: StreamKind,
     pub(super) version_minor: u8,
+    pub(super) echoes: bool,
     /// What the client sent behind its request.
     pub(super) rest: Vec<u8>,
 }
@@ -74,10 +76,12 @@ impl Handover {
             &mut head,
             &endpoint.shared.own,
             self.version_minor,
+            self.echoes,
             super::serve::now_unix_s(),
         );
         let framing = if self.version_minor == 0 { BodyFraming::UntilClose } else { BodyFraming::Chunked };
-        writer::attach(&peer, self.kind, conn, watch, head, framing).await;
+        let end = FarEnd { watch, echoes: self.echoes };
+        writer::attach(&peer, self.kind, conn, end, head, framing).await;
         Ok(())
     }
 }

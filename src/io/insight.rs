@@ -1,8 +1,10 @@
 //! What cores and peers did and hold, counted where it happens and read by copying.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::round_trips::RoundTrips;
 use crate::buf::PoolStats;
 use crate::event::DropReason;
 use crate::proto::stream::WriterCounters;
@@ -77,6 +79,8 @@ pub struct PeerStats {
     pub msgapp: LinkStats,
     /// Its `message` stream.
     pub message: LinkStats,
+    /// Round trips of both streams; `None` before the first, and for ever with etcd at the other end.
+    pub round_trips: Option<RoundTrips>,
     /// By reason and class.
     pub(super) dropped: [[u64; MessageClass::ALL.len()]; DropReason::ALL.len()],
 }
@@ -95,9 +99,13 @@ impl PeerStats {
     }
 }
 
-/// Counts of one core, which never leave its thread but by a copy.
+/// Counts of one core, which it alone writes and anybody reads: on cache lines of their own, for
+/// what is beside them is written by others.
 #[derive(Debug, Default)]
-pub(super) struct CoreCounters {
+#[repr(align(128))]
+pub(crate) struct CoreCounters {
+    pub(super) tasks: Level,
+    pub(super) operations: Level,
     pub(super) turns: Count,
     pub(super) parks: Count,
     pub(super) spins: Count,
@@ -107,29 +115,49 @@ pub(super) struct CoreCounters {
     pub(super) processed: Count,
     pub(super) host_full_waits: Count,
     pub(super) panics: Count,
-    late_max: Cell<Duration>,
+    late_max_nanos: AtomicU64,
 }
 
-/// A number that only grows.
+/// A number that only grows. One thread writes it, so that it need not add in one step.
 #[derive(Debug, Default)]
-pub(super) struct Count(Cell<u64>);
+pub(super) struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn add(&self, count: usize) {
-        self.0.set(self.0.get() + count as u64);
+        self.0.store(self.get() + count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.0.get()
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number of things alive. One thread writes it.
+#[derive(Debug, Default)]
+pub(super) struct Level(AtomicUsize);
+
+impl Level {
+    pub(super) fn up(&self) {
+        self.0.store(self.get() + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn down(&self) {
+        self.0.store(self.get() - 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl CoreCounters {
     pub(super) fn note_late(&self, late: Duration) {
-        self.late_max.set(self.late_max.get().max(late));
+        self.late_max_nanos.fetch_max(late.as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn write_to(&self, stats: &mut CoreStats) {
+        stats.tasks = self.tasks.get();
+        stats.operations = self.operations.get();
         stats.turns = self.turns.get();
         stats.parks = self.parks.get();
         stats.spins = self.spins.get();
@@ -139,7 +167,7 @@ impl CoreCounters {
         stats.processed = self.processed.get();
         stats.host_full_waits = self.host_full_waits.get();
         stats.panics = self.panics.get();
-        stats.late_max = self.late_max.get();
+        stats.late_max = Duration::from_nanos(self.late_max_nanos.load(Ordering::Relaxed));
     }
 }
 

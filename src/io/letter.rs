@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::congestion::Congestion;
 use super::core::Core;
+use super::insight::{CoreCounters, CoreStats};
 use crate::buf::Pool;
 use crate::cores::{Backlog, Doorbell, Load, Mailbox};
+use crate::metrics::Stages;
 
 /// Something to do on a core.
 type Errand = Box<dyn FnOnce(&Rc<Core>) + Send>;
@@ -41,9 +43,27 @@ pub(crate) struct CoreShared {
     pub(crate) congestion: Congestion,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
+    pub(crate) counters: CoreCounters,
+    /// How long messages stay in each stage: those of the peers here.
+    pub(crate) stages: Arc<Stages>,
 }
 
 impl CoreShared {
+    /// What it holds and did, at any moment and from any thread: nobody waits for anybody.
+    pub(crate) fn stats(&self) -> CoreStats {
+        let (rung, suppressed) = self.doorbell.counters();
+        let mut stats = CoreStats {
+            blocks: self.pool.stats(),
+            peers: self.load.peers(),
+            busy: self.load.busy(),
+            rung,
+            suppressed,
+            ..CoreStats::default()
+        };
+        self.counters.write_to(&mut stats);
+        stats
+    }
+
     /// Posts a letter and wakes the core if it sleeps.
     pub(crate) fn post(&self, letter: Letter) {
         self.mailbox.push(letter);

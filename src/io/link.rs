@@ -18,10 +18,12 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use self::meter::Meter;
+pub(super) use self::meter::Meters;
 use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
-use crate::cores::{Claim, Claimed, Lane, Pushed, Rank, Refused, Segments, Weighed};
+use crate::cores::{Claim, Claimed, Lane, Pushed, Rank, Refused, Waiting, Weighed};
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
 use crate::raftpb::{ClassCounts, Message, MessageClass, MessageType};
 
@@ -48,7 +50,7 @@ pub(crate) struct Link {
 pub(super) struct Desk {
     pub(super) machine: StreamWriter,
     /// Taken from the lane and not yet encoded; still counted there.
-    queue: Segments<Message>,
+    queue: Waiting<Message>,
     /// Ticks since the queue was last filled from the lane.
     ticks_unused: u8,
     /// A descriptor of its own for direct sends, since the connection's belongs to the core.
@@ -59,6 +61,7 @@ pub(super) struct Desk {
     sent_in_step: u64,
     direct_writes: u64,
     ring_writes: u64,
+    meter: Meter,
 }
 
 /// What a message is handed over as: the host's own, or lent.
@@ -93,6 +96,16 @@ pub(crate) struct Moment {
     pub(crate) now: Instant,
     /// `None` on a thread that is no core.
     pub(crate) step: Option<u64>,
+}
+
+impl Moment {
+    /// What the clock says; a core's own `now` may be a step old, a sender's thread has just read it.
+    fn precise(self) -> Instant {
+        match self.step {
+            Some(_) => Instant::now(),
+            None => self.now,
+        }
+    }
 }
 
 /// Who gives way: appends first, which raft sends again; then proposals, whose clients try again; then
@@ -144,17 +157,25 @@ impl Drop for Link {
 }
 
 impl Link {
-    pub(super) fn new(config: StreamWriterConfig, lane: Lane<Message>, pool: Pool, now: Instant) -> Self {
+    pub(super) fn new(
+        config: StreamWriterConfig,
+        lane: Lane<Message>,
+        pool: Pool,
+        meters: Meters,
+        now: Instant,
+    ) -> Self {
+        let meter = Meter::new(meters, config.kind, now);
         let machine = StreamWriter::new(config, pool, now);
         let desk = Desk {
             machine,
-            queue: Segments::new(),
+            queue: Waiting::new(),
             ticks_unused: u8::MAX,
             socket: None,
             unsent: None,
             sent_in_step: 0,
             direct_writes: 0,
             ring_writes: 0,
+            meter,
         };
         Self { lane, up: AtomicBool::new(false), desk: Claim::new(desk) }
     }
@@ -193,13 +214,13 @@ impl Link {
     }
 
     /// Begins a run of messages of one thread.
-    pub(crate) fn visit(&self) -> Visit<'_> {
+    pub(crate) fn visit(&self, moment: Moment) -> Visit<'_> {
         let desk = self.desk.try_claim().map(|mut desk| {
             desk.fill(&self.lane);
             desk
         });
         let is_first = desk.as_ref().is_some_and(|desk| desk.queue.is_empty());
-        Visit { link: self, desk, is_first }
+        Visit { link: self, desk, is_first, moment, queued_at: None }
     }
 }
 
@@ -218,6 +239,9 @@ pub(crate) struct Visit<'a> {
     desk: Option<Claimed<'a, Desk>>,
     /// True while nothing waits in front of the next message.
     is_first: bool,
+    moment: Moment,
+    /// When the first message of the run was queued.
+    queued_at: Option<Instant>,
 }
 
 impl Visit<'_> {
@@ -232,7 +256,8 @@ impl Visit<'_> {
             return Ok(Put::Taken);
         }
         self.is_first = false;
-        let pushed = self.link.lane.lock().push(parcel.into_message());
+        let queued_at = *self.queued_at.get_or_insert_with(|| self.moment.precise());
+        let pushed = self.link.lane.lock().push(parcel.into_message(), queued_at);
         // What did not find room is dropped without the lock: it holds what is the host's, who may send.
         match pushed {
             Ok(Pushed::Queued) => Ok(Put::Taken),
@@ -243,13 +268,14 @@ impl Visit<'_> {
 
     /// Sends what can leave at once; true if there is something left for the core. If this is not
     /// the `last` visit of a batch, only a good write leaves.
-    pub(crate) fn end(self, moment: Moment, last: bool) -> bool {
-        let Self { link, desk, is_first } = self;
+    pub(crate) fn end(self, last: bool) -> bool {
+        let Self { link, desk, is_first, moment, .. } = self;
         let mut left = false;
         if let Some(mut desk) = desk {
             if last || desk.machine.unflushed_bytes() >= DIRECT_SEND_BYTES {
                 left = !desk.send_now(&link.lane, moment);
             }
+            desk.note_encoded(moment);
             left |= desk.leave();
         }
         // What came into the lane while somebody else had the desk.
@@ -278,6 +304,8 @@ impl Desk {
                 release.add(&message);
                 self.machine.push(&message);
             }
+            drop(release);
+            self.meter.dequeued(&mut self.queue, Instant::now());
         }
     }
 
@@ -285,7 +313,7 @@ impl Desk {
     pub(super) fn poll_transmit(&mut self, lane: &Lane<Message>, now: Instant) -> Option<io::Result<Chain>> {
         self.fill(lane);
         self.note_drained(lane);
-        let chain = self.unsent.take().or_else(|| self.machine.poll_transmit(now).map(Ok));
+        let chain = self.unsent.take().or_else(|| self.meter.flush(&mut self.machine, now).map(Ok));
         self.ring_writes += u64::from(matches!(chain, Some(Ok(_))));
         chain
     }
@@ -304,11 +332,12 @@ impl Desk {
             return gathered == 0;
         }
         let Some(socket) = &self.socket else { return true };
-        let Some(mut chain) = self.machine.poll_transmit(moment.now) else { return true };
+        let Some(mut chain) = self.meter.flush(&mut self.machine, moment.now) else { return true };
         self.sent_in_step = moment.step.unwrap_or_default();
         match sys::send_now(socket, &chain) {
             Ok(count) if count == chain.len() => {
                 self.direct_writes += 1;
+                self.note_written();
                 self.machine.handle_sent(chain);
                 // What had no room to be encoded goes on from there: nobody else looks after it.
                 return self.is_drained(lane);
@@ -324,6 +353,25 @@ impl Desk {
         self.machine.handle_progress(Instant::now());
         self.unsent = Some(Ok(chain));
         false
+    }
+
+    /// The kernel has taken the chain in flight.
+    pub(super) fn handle_written(&mut self) {
+        self.note_written();
+        self.machine.handle_written();
+    }
+
+    fn note_written(&self) {
+        if let Some(flushed) = self.machine.in_flight() {
+            self.meter.written(flushed, Instant::now());
+        }
+    }
+
+    /// Messages that do not leave now count as encoded from now on.
+    fn note_encoded(&mut self, moment: Moment) {
+        if self.meter.is_idle() && self.machine.has_unflushed() {
+            self.meter.encoded(moment.precise());
+        }
     }
 
     fn is_drained(&self, lane: &Lane<Message>) -> bool {
@@ -345,6 +393,7 @@ impl Desk {
     /// The connection is over; which messages were encoded and not known to be written.
     pub(super) fn detach(&mut self) -> ClassCounts {
         (self.unsent, self.socket) = (None, None);
+        self.meter.detached();
         self.machine.detach()
     }
 
@@ -372,6 +421,8 @@ impl Desk {
         }
     }
 }
+
+mod meter;
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,22 @@
 //! Rule N1 as a type: an operation of the ring that is dropped before it completed stops a debug build.
 
-use std::cell::Cell;
+use super::insight::Level;
 
 /// One operation, from its submission to its completion.
 pub(super) struct OperationGuard<'a> {
-    operations: &'a Cell<usize>,
+    operations: &'a Level,
     done: bool,
 }
 
 impl<'a> OperationGuard<'a> {
-    pub(super) fn new(operations: &'a Cell<usize>) -> Self {
-        operations.set(operations.get() + 1);
+    pub(super) fn new(operations: &'a Level) -> Self {
+        operations.up();
         Self { operations, done: false }
     }
 
     pub(super) fn complete(mut self) {
         self.done = true;
-        self.operations.set(self.operations.get() - 1);
+        self.operations.down();
     }
 }
 

@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conn::Shut;
 use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
+use super::insight::PeerStats;
 use super::pipeline::{self, Pipeline, Poster};
 use super::reader::{self, ReaderSlot};
+use super::round_trips::RoundTrips;
 use super::shared::{PIPELINE, PeerShared, lane_of};
 use super::waits::Waits;
 use super::writer::Flapping;
@@ -25,6 +27,7 @@ use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
+use crate::proto::stream::Echoes;
 use crate::raftpb::{ClassCounts, Message};
 
 /// One peer.
@@ -34,6 +37,8 @@ pub(crate) struct Peer {
     slot: usize,
     picker: RefCell<Picker>,
     status: RefCell<Status>,
+    /// Of both streams; `None` before the first.
+    round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
     pipeline: Pipeline,
@@ -58,6 +63,8 @@ pub(super) struct WriterSlot {
     /// When a replacement is next admitted without delay.
     pub(super) replace_at: Instant,
     pub(super) flapping: Flapping,
+    /// Link heartbeats whose echo is awaited, where the other end echoes them.
+    pub(super) echoes: Option<Echoes>,
 }
 
 impl Peer {
@@ -85,6 +92,7 @@ impl Peer {
                 asked: 0,
                 replace_at: Instant::now(),
                 flapping: Flapping::default(),
+                echoes: None,
             })
         };
         let reader = |kind| ReaderSlot::new(kind, endpoint.shared.config.write_timeout);
@@ -94,6 +102,7 @@ impl Peer {
             pipeline: Pipeline::default(),
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
+            round_trips: RefCell::default(),
             endpoint,
             shared,
             slot,
@@ -164,7 +173,7 @@ impl Peer {
     /// does.
     pub(super) fn report_lost(&self, lost: ClassCounts, reason: DropReason) {
         for (class, messages) in lost.iter() {
-            self.shared.drops.note_told(reason, class, messages);
+            self.shared.note_told(reason, class, messages);
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
         }
         if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
@@ -189,6 +198,7 @@ impl Peer {
         let edge = self.status.borrow_mut().activate(now);
         if edge == Some(Edge::Activate) {
             self.shared.set_active_since(self.endpoint.shared.epoch, Some(now));
+            self.shared.metrics.active.add(1);
             self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
         }
     }
@@ -197,9 +207,22 @@ impl Peer {
         let edge = self.status.borrow_mut().deactivate(source, action);
         if edge.is_some() {
             self.shared.set_active_since(self.endpoint.shared.epoch, None);
+            self.shared.metrics.active.add(-1);
+            self.shared.metrics.disconnected.add(1);
             let reason = failure_text(self.shared.id, source, action, &reason);
             self.endpoint.emit(&Event::PeerInactive { peer: self.shared.id, reason });
         }
+    }
+
+    pub(super) fn note_round_trip(&self, round_trip: Duration) {
+        let mut round_trips = self.round_trips.borrow_mut();
+        round_trips.get_or_insert_with(|| Box::new(RoundTrips::new())).record(round_trip);
+    }
+
+    /// What it holds and did.
+    pub(crate) fn stats(&self) -> PeerStats {
+        let round_trips = self.round_trips.borrow().as_deref().cloned();
+        PeerStats { round_trips, ..self.shared.stats() }
     }
 
     // ---- stop ----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ use super::guard::TaskCount;
 use super::shared::drain_unposted;
 use super::waits::Waits;
 use crate::buf::Chain;
-use crate::cores::{Lane, Segments};
+use crate::cores::{Lane, Waiting};
 use crate::event::{DropReason, Event, PostError};
 use crate::id::MemberId;
 use crate::metrics::{Follower, PeerMetrics};
@@ -64,7 +64,7 @@ pub(super) trait Poster: 'static {
 #[derive(Default)]
 pub(super) struct Pipeline {
     /// Taken from the lane, still counted there.
-    queue: RefCell<Segments<Message>>,
+    queue: RefCell<Waiting<Message>>,
     posts: RefCell<[Place; POSTS_IN_FLIGHT_MAX]>,
     kept: RefCell<Vec<Kept>>,
 }
@@ -104,7 +104,7 @@ impl Pipeline {
         let mut posts = self.posts.borrow_mut();
         posts[place] = Place::Free;
         if posts.iter().all(|place| matches!(place, Place::Free)) {
-            *self.queue.borrow_mut() = Segments::new();
+            *self.queue.borrow_mut() = Waiting::new();
         }
     }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use super::conn::{Conn, Shut};
 use super::deliver::Backlog;
 use super::dial::{self, Established};
+use super::echo;
 use super::peer::Peer;
 use super::shared::lane_of;
 use crate::event::{DialError, Direction, Event};
 use crate::proto::codec::StreamKind;
 use crate::proto::pace::Pace;
 use crate::proto::status::{Action, Source};
-use crate::proto::stream::{Backpressure, Decision, ReadError, Step, StreamReader, StreamReaderConfig};
+use crate::proto::stream::{Backpressure, Decision, Echo, ReadError, Step, StreamReader, StreamReaderConfig};
 
 /// A stream reader with the connection it has.
 pub(super) struct ReaderSlot {
@@ -22,6 +23,8 @@ pub(super) struct ReaderSlot {
     /// Why a deadline shut the connection down, for its task to tell.
     expired: Cell<Option<ReadError>>,
     pub(super) backlog: RefCell<Backlog>,
+    /// When the first of it was decoded.
+    pub(super) left_since: Cell<Instant>,
     /// Whether to read on while something is in there.
     pub(super) pressure: RefCell<Backpressure>,
 }
@@ -33,6 +36,7 @@ impl ReaderSlot {
             shut: RefCell::default(),
             expired: Cell::default(),
             backlog: RefCell::default(),
+            left_since: Cell::new(Instant::now()),
             pressure: RefCell::new(Backpressure::new(kind, write_timeout)),
         }
     }
@@ -131,7 +135,7 @@ fn panicked(peer: &Rc<Peer>, kind: StreamKind) {
 }
 
 async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> ReadError {
-    let Established { mut conn, body, rest } = established;
+    let Established { mut conn, body, rest, mut echo } = established;
     let slot = &peer.readers[lane_of(kind)];
     let config = &peer.endpoint.shared.config;
     let reader = StreamReaderConfig {
@@ -139,13 +143,14 @@ async fn read(peer: &Rc<Peer>, kind: StreamKind, established: Established) -> Re
         local: config.id,
         remote: peer.shared.id,
         limits: config.frames,
+        dialect: config.dialect,
         read_timeout: config.read_timeout,
     };
     let machine = StreamReader::new(&reader, body, &rest, peer.endpoint.core.pool.clone(), Instant::now());
     *slot.machine.borrow_mut() = Some(machine);
     slot.set_shut(Some(conn.shut()));
     slot.expired.set(None);
-    let error = read_until_broken(peer, kind, slot, &mut conn).await;
+    let error = read_until_broken(peer, kind, slot, &mut conn, echo.as_mut()).await;
     *slot.machine.borrow_mut() = None;
     conn.shut().shutdown();
     slot.expired.take().unwrap_or(error)
@@ -156,9 +161,11 @@ async fn read_until_broken(
     kind: StreamKind,
     slot: &ReaderSlot,
     conn: &mut Conn,
+    mut echo: Option<&mut Echo>,
 ) -> ReadError {
     let mut batch = Vec::new();
     let mut now = Instant::now();
+    let mut read_at = now;
     loop {
         // Between steps and not only between reads: a block may hold more messages than may wait.
         if !slot.is_flowing() {
@@ -166,8 +173,15 @@ async fn read_until_broken(
             now = peer.endpoint.core.now();
         }
         // The first time round: what came behind the response head.
-        let step = slot.with(|machine| machine.decode_step(now, &mut batch));
-        peer.deliver(kind, &mut batch);
+        let (step, mut received) =
+            slot.with(|machine| (machine.decode_step(now, &mut batch), machine.take_received()));
+        if let Some(echo) = &mut echo {
+            echo::send(conn, echo, slot.with(|machine| machine.link_heartbeats()));
+        }
+        if step.is_err() {
+            received = peer.received_before_error(&batch);
+        }
+        peer.receive(kind, &mut batch, received, read_at);
         match step {
             Ok(Step::More) => continue,
             Ok(Step::Done) if !peer.is_stopping() => {}
@@ -178,6 +192,7 @@ async fn read_until_broken(
         let room = range.len();
         let (read, block) = conn.read_spinning(block, range).await;
         now = peer.endpoint.core.now();
+        read_at = now;
         let count = match read {
             Ok(count) => count,
             Err(error) => return ReadError::Connection(error.kind()),
@@ -204,7 +219,7 @@ async fn wait_for_host(peer: &Rc<Peer>, kind: StreamKind, slot: &ReaderSlot) {
     slot.with(|machine| machine.hold(core.now()));
     while let Some(at) = until() {
         peer.sleep_until(at).await;
-        peer.deliver(kind, &mut Vec::new());
+        peer.offer_again(kind);
     }
     slot.with(|machine| machine.resume(core.now()));
 }

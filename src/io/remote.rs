@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use super::drops::Drops;
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::letter::CoreShared;
+use super::listener::UNIX_REMOTE;
 use super::pipeline::{self, Pipeline, Poster};
 use super::shared::{Addressee, TransportShared, drain_unposted, pipeline_lane};
 use super::waits::Waits;
@@ -26,9 +28,6 @@ use crate::proto::picker::Picker;
 use crate::proto::remotes::Learned;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
 use crate::raftpb::{ClassCounts, Message, MessageClass};
-
-/// What our listener speaks. Nobody makes us dial anything else.
-const LISTENER_SCHEME: Scheme = Scheme::Http;
 
 /// The part of a remote that every thread sees.
 pub(crate) struct RemoteShared {
@@ -120,10 +119,12 @@ impl Endpoint {
     /// Somebody told who he is and where: he is a remote from now on, unless he is known or there are
     /// too many. Nothing of it is proven, so all that it leads to is a few posts, of what the host sends
     /// to that id.
-    pub(super) fn introduce(self: &Rc<Self>, introduction: Option<Introduction>) {
+    pub(super) fn introduce(self: &Rc<Self>, introduction: Option<Introduction>, from: SocketAddr) {
         let Some(Introduction { member, peer_urls }) = introduction else { return };
         let transport = &self.shared;
-        let foreign = peer_urls.as_slice().iter().any(|url| url.scheme() != LISTENER_SCHEME);
+        // Nobody makes us dial anything but what our listener speaks.
+        let scheme = if from == UNIX_REMOTE { Scheme::Unix } else { Scheme::Http };
+        let foreign = peer_urls.as_slice().iter().any(|url| url.scheme() != scheme);
         if foreign || self.is_stopping() || transport.peer(member).is_some() {
             return;
         }

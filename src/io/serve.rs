@@ -105,15 +105,15 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         }
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
-                endpoint.introduce(refused.introduction.clone());
+                endpoint.introduce(refused.introduction.clone(), remote);
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
-            Ok(Accepted::Stream { kind, peer }) => {
-                return served.become_stream(kind, peer, request.version_minor);
+            Ok(Accepted::Stream { kind, peer, echoes }) => {
+                return served.become_stream(kind, peer, request.version_minor, echoes);
             }
             Ok(Accepted::Pipeline(introduction)) => {
-                endpoint.introduce(introduction);
+                endpoint.introduce(introduction, remote);
                 match served.message(&request).await {
                     Next::Request => {}
                     Next::Close => return Ok(()),
@@ -160,12 +160,18 @@ impl Served<'_> {
     }
 
     /// The connection goes on as a stream on the core of its peer.
-    fn become_stream(self, kind: StreamKind, peer: MemberId, version_minor: u8) -> Result<(), &'static str> {
+    fn become_stream(
+        self,
+        kind: StreamKind,
+        peer: MemberId,
+        version_minor: u8,
+        echoes: bool,
+    ) -> Result<(), &'static str> {
         let Self { endpoint, conn, input, guard: _guard } = self;
         let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
         let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
         let rest = input.bytes().to_vec();
-        Handover { stream, remote: conn.remote, kind, version_minor, rest }.deliver(endpoint, peer);
+        Handover { stream, remote: conn.remote, kind, version_minor, echoes, rest }.deliver(endpoint, peer);
         Ok(())
     }
 

@@ -11,16 +11,16 @@ use super::cores::Cores;
 use super::drops::Drops;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
-use super::link::Link;
+use super::link::{Link, Meters};
 use super::remote::RemoteShared;
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits, Segments};
+use crate::cores::{Lane, LaneLimits, Waiting};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
 use crate::proto::remotes::Remotes;
 use crate::proto::stream::StreamWriterConfig;
@@ -42,7 +42,7 @@ pub(crate) struct TransportShared {
     pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) remotes: Mutex<Remotes<Arc<RemoteShared>>>,
 }
 
@@ -136,7 +136,7 @@ impl TransportShared {
         self.report_snapshots_lost(&peer.core, peer.id, to_post.0.get(MessageClass::Snapshot));
         for (counts, reason) in peer.drops.take().chain(in_lanes).chain([to_post]) {
             for (class, messages) in counts.iter() {
-                peer.drops.note_told(reason, class, messages);
+                peer.note_told(reason, class, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
             }
         }
@@ -145,7 +145,7 @@ impl TransportShared {
 
 /// Empties a pipeline's lane, on any thread; which messages it held.
 pub(super) fn drain_unposted(lane: &Lane<Message>) -> ClassCounts {
-    let (mut lost, mut counts) = (Segments::new(), ClassCounts::default());
+    let (mut lost, mut counts) = (Waiting::new(), ClassCounts::default());
     lane.take(&mut lost);
     let mut release = lane.release();
     while let Some(message) = lost.pop() {
@@ -183,13 +183,20 @@ impl PeerShared {
     pub(crate) fn new(
         id: MemberId,
         urls: PeerUrls,
-        config: &Config,
+        transport: &TransportShared,
         core: Arc<CoreShared>,
-        metrics: Arc<PeerMetrics>,
+        follower_stats: Arc<Follower>,
     ) -> Self {
+        let config = &transport.config;
         core.load.add();
         let now = Instant::now();
         let limits = LaneLimits { messages_max: config.lane_messages_max, bytes_max: config.lane_bytes_max };
+        let meters = Meters {
+            transport: Arc::clone(&transport.metrics),
+            peer: transport.metrics.of_member(id),
+            follower: Arc::clone(&follower_stats),
+            stages: Arc::clone(&core.stages),
+        };
         let link = |kind| {
             let writer = StreamWriterConfig {
                 kind,
@@ -205,7 +212,7 @@ impl PeerShared {
                 StreamKind::Msgapp => Lane::of_one_rank(limits, backlog),
                 StreamKind::Message => Lane::new(limits, backlog),
             };
-            Link::new(writer, lane, core.pool.clone(), now)
+            Link::new(writer, lane, core.pool.clone(), meters.clone(), now)
         };
         Self {
             id,
@@ -218,15 +225,14 @@ impl PeerShared {
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
-            metrics,
-            follower_stats: Arc::default(),
+            metrics: meters.peer,
+            follower_stats,
         }
     }
 
     /// The same member, to be started on another core.
-    pub(crate) fn moved(&self, config: &Config, core: Arc<CoreShared>) -> Self {
-        let mut moved = Self::new(self.id, self.urls(), config, core, Arc::clone(&self.metrics));
-        moved.follower_stats = Arc::clone(&self.follower_stats);
+    pub(crate) fn moved(&self, transport: &TransportShared, core: Arc<CoreShared>) -> Self {
+        let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
         moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
         moved
     }
@@ -241,7 +247,12 @@ impl PeerShared {
 
     fn lives_at(&self, address: IpAddr) -> bool {
         let urls = self.urls.read().unwrap_or_else(PoisonError::into_inner);
-        urls.as_slice().iter().any(|url| url.host().parse() == Ok(address))
+        let lives = |url: &PeerUrl| match url.port() {
+            Some(_) => url.host().parse() == Ok(address),
+            // Of a unix socket: all its clients have this address.
+            None => address.is_unspecified(),
+        };
+        urls.as_slice().iter().any(lives)
     }
 
     /// Empties a stream's lane, on any thread; which messages it held.
@@ -256,11 +267,26 @@ impl PeerShared {
         lost
     }
 
+    /// Messages were dropped, of which the observer is told now.
+    pub(super) fn note_told(&self, reason: DropReason, class: MessageClass, messages: usize) {
+        self.drops.note_told(reason, class, messages);
+        self.metrics.dropped.count(reason, class, messages);
+        if matches!(reason, DropReason::LaneFull(_)) {
+            self.metrics.sent_failures.add(messages as u64);
+        }
+    }
+
     /// What the peer holds and did; waits for a sender at work, so only for the core.
     pub(crate) fn stats(&self) -> PeerStats {
         let dropped = self.drops.snapshot();
         let [msgapp, message] = &self.links;
-        PeerStats { core: self.core.index, msgapp: msgapp.stats(), message: message.stats(), dropped }
+        PeerStats {
+            core: self.core.index,
+            msgapp: msgapp.stats(),
+            message: message.stats(),
+            dropped,
+            ..PeerStats::default()
+        }
     }
 
     pub(crate) fn active_since(&self, epoch: Instant) -> Option<Instant> {

@@ -50,6 +50,13 @@ pub(super) fn send_now(socket: &TcpStream, chain: &Chain) -> io::Result<usize> {
     }
 }
 
+/// Sends a byte if the socket takes one without waiting; what becomes of it does not matter.
+pub(super) fn send_byte(fd: RawFd, byte: u8) {
+    // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let _ = rustix::net::send(fd, &[byte], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
 /// Receives what is there without waiting; 0 is the end of the connection.
 pub(super) fn receive_now(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `Shut` gives out the number only while the socket is open, on its own thread.

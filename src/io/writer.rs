@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use monoio::net::TcpStream;
-
 use super::conn::{Conn, Shut};
+use super::echo::FarEnd;
 use super::link::Desk;
 use super::peer::Peer;
 use super::shared::lane_of;
@@ -58,7 +57,7 @@ pub(super) async fn attach(
     peer: &Rc<Peer>,
     kind: StreamKind,
     mut conn: Conn,
-    watch: TcpStream,
+    end: FarEnd,
     head: Vec<u8>,
     framing: BodyFraming,
 ) {
@@ -67,13 +66,15 @@ pub(super) async fn attach(
         return;
     }
     let generation = peer.begin_attach(kind, &conn);
-    watch_for_end(peer, kind, generation, watch, &conn);
+    let echoes = end.echoes;
+    end.watch(peer, kind, generation, &conn);
     if let Err(error) = conn.write_all(head).await {
         return peer.writer_failed(kind, generation, Action::Write, &error.to_string());
     }
     match conn.duplicate() {
         Ok(socket) => {
             if peer.finish_attach(kind, generation, framing, socket) {
+                peer.await_echoes(lane_of(kind), echoes);
                 run(peer, kind, generation, &mut conn).await;
             }
         }
@@ -90,18 +91,6 @@ impl Drop for ShutAtLast {
     fn drop(&mut self) {
         self.0.shutdown();
     }
-}
-
-/// A client sends nothing after its request, so readable means gone: found at once and not at the
-/// next write that fails.
-fn watch_for_end(peer: &Rc<Peer>, kind: StreamKind, generation: u64, watch: TcpStream, conn: &Conn) {
-    let shut = conn.shut();
-    let of_task = Rc::clone(peer);
-    peer.endpoint.spawn_for(peer, "stream watch", async move {
-        let _ = of_task.endpoint.core.operation(watch.readable(true)).await;
-        of_task.writer_failed(kind, generation, Action::Write, "the peer closed the connection");
-        shut.shutdown();
-    });
 }
 
 async fn run(peer: &Rc<Peer>, kind: StreamKind, generation: u64, conn: &mut Conn) {
@@ -130,7 +119,7 @@ async fn write(
         // A connection that was replaced meanwhile has no machine any more that knows of this chain.
         let Some(mut desk) = poll_fn(|cx| peer.poll_desk(kind, generation, cx)).await else { return Ok(()) };
         if chain.is_empty() {
-            desk.machine.handle_written();
+            desk.handle_written();
             return Ok(());
         }
         desk.machine.handle_progress(Instant::now());
@@ -166,6 +155,7 @@ impl Peer {
         let mut slot = self.writers[lane].borrow_mut();
         slot.replace_at = slot.flapping.admit(now);
         slot.generation += 1;
+        slot.echoes = None;
         slot.shut = Some(conn.shut());
         slot.generation
     }
@@ -237,6 +227,7 @@ impl Peer {
             return;
         }
         if self.detach(kind, reason) && !self.is_stopping() {
+            self.shared.metrics.sent_failures.add(1);
             self.deactivate(Source::Stream(kind), action, reason);
         }
     }
@@ -274,8 +265,10 @@ impl Peer {
         // A sender who has the desk moves the link: the next tick is early enough.
         let Some(mut desk) = link.desk() else { return };
         let result = desk.machine.handle_timeout(now);
+        let heartbeats = desk.machine.counters().heartbeats;
         desk.tick(&link.lane);
         drop(desk);
+        self.note_heartbeats(lane, heartbeats);
         self.look_after(lane);
         if result.is_err() {
             let generation = self.writers[lane].borrow().generation;

@@ -8,14 +8,22 @@
 //!
 //! Nothing here locks, waits or allocates where messages move.
 
+mod drops;
+mod flush;
 mod follower;
 mod histogram;
 mod number;
 mod peer;
 mod registry;
+mod server;
+mod stage;
 
+pub use drops::{ByReason, Dropped, Rejected};
+pub use flush::{FLUSH_MESSAGES, Flushes};
 pub use follower::Follower;
 pub use histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};
 pub use number::{Counter, Gauge};
 pub use peer::PeerMetrics;
 pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};
+pub use server::Server;
+pub use stage::{Stage, Stages};

@@ -1,5 +1,6 @@
 //! What is counted of one member.
 
+use super::drops::{Dropped, Rejected};
 use super::histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};
 use super::number::{Counter, Gauge};
 
@@ -37,6 +38,10 @@ pub struct PeerMetrics {
     pub snapshot_receive_seconds: Histogram<10>,
     /// `peer_round_trip_time_seconds`: smoothed round trips of both probers, as the monitor sees them.
     pub round_trip_seconds: Histogram<16>,
+    /// Of ours: what was not sent.
+    pub dropped: Dropped,
+    /// Of ours: what was not handed to the host.
+    pub rejected: Rejected,
 }
 
 impl PeerMetrics {
@@ -59,6 +64,8 @@ impl PeerMetrics {
             snapshot_receive_inflights: Gauge::new(),
             snapshot_receive_seconds: Histogram::new(&SNAPSHOT_SECONDS),
             round_trip_seconds: Histogram::new(&ROUND_TRIP_SECONDS),
+            dropped: Dropped::new(),
+            rejected: Rejected::new(),
         }
     }
 }

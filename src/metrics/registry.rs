@@ -4,8 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
+use super::flush::Flushes;
 use super::peer::PeerMetrics;
+use super::server::Server;
 use crate::id::MemberId;
+use crate::proto::codec::StreamKind;
 
 /// Members that the host named, since the transport was started, of which each has label values of
 /// its own: a cluster has seven, and the largest that we test has a thousand.
@@ -26,6 +29,9 @@ pub struct Metrics {
     other: Arc<PeerMetrics>,
     address: Arc<PeerMetrics>,
     unknown_sender: Arc<PeerMetrics>,
+    flushes: [Flushes; 2],
+    /// What the transport's appends say of its server.
+    pub server: Server,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +75,12 @@ impl Metrics {
         metrics
     }
 
+    /// Whoever link heartbeats come from: id 0.
+    #[must_use]
+    pub const fn nobody(&self) -> &Arc<PeerMetrics> {
+        &self.nobody
+    }
+
     /// Everybody beyond the bounds, under the label `other`.
     #[must_use]
     pub const fn other(&self) -> &Arc<PeerMetrics> {
@@ -87,6 +99,15 @@ impl Metrics {
     #[must_use]
     pub const fn unknown_sender(&self) -> &Arc<PeerMetrics> {
         &self.unknown_sender
+    }
+
+    /// How messages gathered on the streams of this kind.
+    #[must_use]
+    pub const fn flushes(&self, kind: StreamKind) -> &Flushes {
+        &self.flushes[match kind {
+            StreamKind::Msgapp => 0,
+            StreamKind::Message => 1,
+        }]
     }
 
     fn read<T>(&self, f: impl FnOnce(&Ids) -> T) -> T {

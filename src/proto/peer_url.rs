@@ -67,8 +67,6 @@ pub enum PeerUrlError {
 pub enum NotDialable {
     /// The scheme asks for TLS.
     Tls,
-    /// The scheme asks for a unix socket.
-    UnixSocket,
 }
 
 impl PeerUrl {
@@ -119,10 +117,12 @@ impl PeerUrl {
         if self.port == 0 { None } else { Some(self.port) }
     }
 
-    /// `host:port` as it stands in the URL: the value of the `Host` header.
+    /// The value of the `Host` header: `host:port` as it stands in the URL. A unix socket's name that is a
+    /// path could stand in no such header: then, as most clients do, `localhost`.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.text.split_once("://").map_or("", |(_, rest)| rest)
+        let authority = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        if self.port == 0 && authority.contains('/') { "localhost" } else { authority }
     }
 
     /// Whether this build can connect to it.
@@ -131,9 +131,8 @@ impl PeerUrl {
     /// What it would need and is not built in.
     pub const fn dialable(&self) -> Result<(), NotDialable> {
         match self.scheme {
-            Scheme::Http => Ok(()),
+            Scheme::Http | Scheme::Unix => Ok(()),
             Scheme::Https | Scheme::Unixs => Err(NotDialable::Tls),
-            Scheme::Unix => Err(NotDialable::UnixSocket),
         }
     }
 }
@@ -294,8 +293,7 @@ impl std::error::Error for PeerUrlError {}
 impl fmt::Display for NotDialable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Tls => "TLS is not built in yet: give the member an http:// peer URL",
-            Self::UnixSocket => "unix sockets are not built in yet: give the member an http:// peer URL",
+            Self::Tls => "TLS is not built in yet: give the member an http:// or unix:// peer URL",
         })
     }
 }
@@ -325,6 +323,14 @@ mod tests {
         {
             assert!(matches!(PeerUrl::parse(bad), Err(PeerUrlError::HostPort(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn all_of_a_unix_url_is_the_name_of_a_file() {
+        let url = PeerUrl::parse("unix://localhost:2380").expect("valid");
+        assert_eq!((url.host(), url.port(), url.authority()), ("localhost:2380", None, "localhost:2380"));
+        let url = PeerUrl::parse("unix:///run/m1.sock").expect("valid");
+        assert_eq!((url.host(), url.authority()), ("/run/m1.sock", "localhost"));
     }
 
     #[test]
@@ -363,12 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_http_is_dialled_and_the_error_says_why() {
+    fn only_what_is_plain_is_dialled_and_the_error_says_why() {
         let dialable = |text| PeerUrl::parse(text).expect("valid").dialable();
         assert_eq!(dialable("http://h:1"), Ok(()));
         assert_eq!(dialable("https://h:1"), Err(NotDialable::Tls));
         assert_eq!(dialable("unixs://m1"), Err(NotDialable::Tls));
-        assert_eq!(dialable("unix://localhost:m10"), Err(NotDialable::UnixSocket));
+        assert_eq!(dialable("unix://localhost:m10"), Ok(()));
         assert!(NotDialable::Tls.to_string().starts_with("TLS is not built in yet"));
     }
 

@@ -1,7 +1,7 @@
 //! THE DOOR. Called from any thread, never blocks, owns no socket.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,15 +13,14 @@ mod send;
 
 pub use send::Sent;
 
-use crate::config::{Config, Listen, Placement};
+use crate::config::{Config, Placement};
 use crate::cores::least;
 use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::remote::{Remote, RemoteShared};
 use crate::io::shared::{PeerShared, TransportShared};
-use crate::io::{Cores, Ending, Endpoint, PeerStats, Posted};
-use crate::metrics::Metrics;
+use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -51,8 +50,8 @@ impl Transport {
             Placement::Core(core) => cores.core(core)?.index,
             Placement::Spread => idlest(cores.all()).index,
         };
-        let listener = listen(std::mem::take(&mut config.listen))?;
-        let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let listener = Listener::bind(std::mem::take(&mut config.listen))?;
+        let local_addr = listener.as_ref().and_then(Listener::local_addr);
         let own = config.identity();
         let shared = Arc::new(TransportShared {
             config,
@@ -64,7 +63,7 @@ impl Transport {
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
             remotes: Mutex::default(),
         });
         let transport = Self { shared, local_addr };
@@ -74,7 +73,7 @@ impl Transport {
         Ok(transport)
     }
 
-    /// The address it listens on, if it does.
+    /// The address it listens on, if it does and not on a unix socket.
     #[must_use]
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
@@ -136,8 +135,7 @@ impl Transport {
             Some(core) => self.core(core)?,
             None => idlest(&self.shared.cores),
         };
-        let metrics = self.shared.metrics.of_member(id);
-        let peer = Arc::new(PeerShared::new(id, urls, &self.shared.config, Arc::clone(core), metrics));
+        let peer = Arc::new(PeerShared::new(id, urls, &self.shared, Arc::clone(core), Arc::default()));
         peers.insert(id, Arc::clone(&peer));
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
@@ -209,7 +207,7 @@ impl Transport {
             ending.complete();
             return Ok(ending);
         };
-        let moved = Arc::new(peer.moved(&self.shared.config, Arc::clone(to)));
+        let moved = Arc::new(peer.moved(&self.shared, Arc::clone(to)));
         let old = std::mem::replace(peer, Arc::clone(&moved));
         old.stopped.store(true, Ordering::Release);
         let (transport, posted) = (Arc::clone(&self.shared), Posted::new(&ending));
@@ -298,7 +296,11 @@ impl Transport {
         let peer = self.shared.peer(id.into())?;
         let (sender, receiver) = sync_channel(1);
         let of_letter = Arc::clone(&peer);
-        peer.core.run(move |_| drop(sender.send(of_letter.stats())));
+        peer.core.run(move |core| {
+            let slot = of_letter.slot.load(Ordering::Acquire);
+            let found = Peer::on(core, slot, &of_letter);
+            drop(sender.send(found.map_or_else(|| of_letter.stats(), |peer| peer.stats())));
+        });
         receiver.recv_timeout(Duration::from_secs(1)).ok()
     }
 
@@ -419,27 +421,6 @@ fn parse_urls<S: AsRef<str>>(urls: impl IntoIterator<Item = S>) -> Result<PeerUr
         url.dialable().map_err(|error| PeerError::Url(error.to_string()))?;
     }
     Ok(urls)
-}
-
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// Binds without `SO_REUSEPORT`, so that a second process on the same address is told so.
-fn listen(listen: Listen) -> Result<Option<TcpListener>, StartError> {
-    let address = match listen {
-        Listen::Nowhere => return Ok(None),
-        Listen::Listener(listener) => return Ok(Some(listener)),
-        Listen::Address(address) => address,
-    };
-    let bind = || {
-        let kind = socket2::Type::STREAM;
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(TcpListener::from(socket))
-    };
-    bind().map(Some).map_err(|error| StartError::Bind { address, error })
 }
 
 #[cfg(test)]

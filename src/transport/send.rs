@@ -111,7 +111,9 @@ impl<'a> Sender<'a> {
             let class = parcel.message().class();
             let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
                 let put = match visits.get_mut(lane) {
-                    Some(visit) => visit.get_or_insert_with(|| peer.links[lane].visit()).put(parcel),
+                    Some(visit) => {
+                        visit.get_or_insert_with(|| peer.links[lane].visit(self.moment)).put(parcel)
+                    }
                     None => {
                         is_to_post = true;
                         put_to_post(&peer.pipeline, parcel)
@@ -127,11 +129,11 @@ impl<'a> Sender<'a> {
         for (lane, mut visit) in visits.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
-                visit.get_or_insert_with(|| peer.links[lane].visit());
+                visit.get_or_insert_with(|| peer.links[lane].visit(self.moment));
             }
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
-                if visit.end(self.moment, last) {
+                if visit.end(last) {
                     self.leave_to_core(&peer, lane);
                 }
             }
@@ -212,6 +214,7 @@ impl<'a> Sender<'a> {
         self.sent.dropped += counts.total();
         let reason = DropReason::UnknownPeer;
         for (class, messages) in counts.iter() {
+            self.transport.shared.metrics.other().dropped.count(reason, class, messages);
             self.transport.shared.config.observer.event(&Event::Dropped {
                 peer: to,
                 class,
@@ -250,7 +253,8 @@ impl Drop for Sender<'_> {
 /// Queues a message for the pipeline.
 #[cold]
 fn put_to_post(lane: &Lane<Message>, parcel: impl Parcel) -> Result<Put, Refused> {
-    let pushed = lane.lock().push(parcel.into_message());
+    let (message, now) = (parcel.into_message(), Instant::now());
+    let pushed = lane.lock().push(message, now);
     // What did not find room is dropped without the lock, as in `Visit::put`.
     match pushed {
         Ok(Pushed::Queued) => Ok(Put::Taken),

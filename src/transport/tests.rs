@@ -4,9 +4,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
+use crate::config::Listen;
 use crate::event::{Direction, Event};
 use crate::io::CoresConfig;
 use crate::io::link::Moment;
+use crate::io::shared::Addressee;
 use crate::proto::codec::StreamKind;
 use crate::raft::{Origin, SnapshotStatus};
 use crate::raftpb::Message;
@@ -72,10 +74,10 @@ fn a_stop_that_finds_a_sender_at_the_link_ends_when_it_has_left() {
     let ending = one.remove_peer(2);
     is_reached.recv_timeout(Duration::from_secs(5)).expect("the peer is being stopped");
     // A sender who found the peer before comes to the link only now.
-    let visit = peer.links[1].visit();
+    let visit = peer.links[1].visit(Moment { now: Instant::now(), step: None });
     go.send(()).expect("the core waits");
     std::thread::sleep(Duration::from_millis(50));
-    assert!(visit.end(Moment { now: Instant::now(), step: None }, false), "the core has asked");
+    assert!(visit.end(false), "the core has asked");
     peer.post_dirty(1);
     peer.core.doorbell.ring();
     assert!(ending.wait(Duration::from_secs(2)), "the writer's task was not woken");

@@ -101,6 +101,7 @@ impl Node {
             cluster: ClusterId(0xc1),
             versions: Versions::default(),
             peer_urls: Some(urls(own)),
+            echoes: false,
         };
         Self { identity, pool: Pool::new(), peers: (0..nodes).map(|_| None).collect(), epoch: 0 }
     }

@@ -1,12 +1,12 @@
 //! Stream readers.
 
-use raftring::FrameLimits;
 use raftring::buf::BLOCK_BYTES;
 use raftring::proto::handshake::Established;
 use raftring::proto::http::body::BodyDecoder;
 use raftring::proto::status::{Action, Source};
 use raftring::proto::stream::{ReadError, StreamReader, StreamReaderConfig};
 use raftring::raftpb::Message;
+use raftring::{Dialect, FrameLimits};
 use rand::Rng;
 
 use super::conn::{ConnId, DOWN};
@@ -24,6 +24,7 @@ impl World {
             local: member(slot.node),
             remote: member(slot.peer),
             limits: FrameLimits::default(),
+            dialect: Dialect::default(),
             read_timeout: READ_TIMEOUT,
         };
         let (instant, pool) = (self.instant(), self.nodes[slot.node].pool.clone());

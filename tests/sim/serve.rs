@@ -47,7 +47,7 @@ impl World {
             Ok((accepted, head.version_minor))
         });
         match accepted {
-            Ok((Accepted::Stream { kind, peer }, minor)) => {
+            Ok((Accepted::Stream { kind, peer, .. }, minor)) => {
                 let peer = Node::peer_of(peer).expect("a known one");
                 self.attach(Slot { node: server, peer, kind }, conn, minor);
             }
@@ -73,7 +73,7 @@ impl World {
             self.detach(slot, "replaced");
         }
         let mut head = Vec::new();
-        write_stream_accepted(&mut head, &self.nodes[slot.node].identity, version_minor, DATE_UNIX_S);
+        write_stream_accepted(&mut head, &self.nodes[slot.node].identity, version_minor, false, DATE_UNIX_S);
         self.conns[conn].serving = Serving::Stream;
         self.conns[conn].attached_at = self.now;
         note!(self, "conn {conn}: attached to {}'s {} for {}", slot.node, slot.kind, slot.peer);

@@ -22,8 +22,14 @@ fn connected() -> (Link, TcpStream) {
         heartbeat_interval: Duration::from_secs(1),
         stall_timeout: Duration::from_secs(1),
     };
+    let meters = Meters {
+        transport: Arc::default(),
+        peer: Arc::default(),
+        follower: Arc::default(),
+        stages: Arc::default(),
+    };
     let lane = Lane::new(LIMITS, Arc::new(Backlog::new(usize::MAX)));
-    let link = Link::new(config, lane, Pool::new(), Instant::now());
+    let link = Link::new(config, lane, Pool::new(), meters, Instant::now());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     link.clear_desk().attach(BodyFraming::UntilClose, near);
@@ -58,11 +64,11 @@ fn commits(mut far: TcpStream) -> Vec<u64> {
 #[test]
 fn a_free_link_sends_at_once_and_leaves_nothing_to_the_core() {
     let (link, far) = connected();
-    let mut visit = link.visit();
+    let mut visit = link.visit(moment());
     for commit in 1..=3 {
         visit.put(message(commit, 10)).expect("room");
     }
-    assert!(!visit.end(moment(), true));
+    assert!(!visit.end(true));
     assert_eq!(link.stats().direct_writes, 1);
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2, 3]);
@@ -71,14 +77,14 @@ fn a_free_link_sends_at_once_and_leaves_nothing_to_the_core() {
 #[test]
 fn who_finds_the_desk_taken_uses_the_lane_and_the_next_sends_that_first() {
     let (link, far) = connected();
-    let taken = link.visit();
-    let mut other = link.visit();
+    let taken = link.visit(moment());
+    let mut other = link.visit(moment());
     other.put(message(1, 10)).expect("room");
-    assert!(other.end(moment(), true), "the core is told");
-    assert!(!taken.end(moment(), true), "and finds the lane empty: it was sent along");
-    let mut next = link.visit();
+    assert!(other.end(true), "the core is told");
+    assert!(!taken.end(true), "and finds the lane empty: it was sent along");
+    let mut next = link.visit(moment());
     next.put(message(2, 10)).expect("room");
-    assert!(!next.end(moment(), true));
+    assert!(!next.end(true));
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2]);
 }
@@ -86,13 +92,13 @@ fn who_finds_the_desk_taken_uses_the_lane_and_the_next_sends_that_first() {
 #[test]
 fn a_core_that_found_a_sender_is_told_and_comes_before_the_next() {
     let (link, _far) = connected();
-    let visit = link.visit();
+    let visit = link.visit(moment());
     assert!(link.desk().is_none());
-    assert!(visit.end(moment(), true), "the core wants the desk");
-    let mut kept_out = link.visit();
+    assert!(visit.end(true), "the core wants the desk");
+    let mut kept_out = link.visit(moment());
     kept_out.put(message(1, 10)).expect("room");
     assert_eq!(link.lane.depth().0, 1);
-    assert!(kept_out.end(moment(), true));
+    assert!(kept_out.end(true));
     let mut desk = link.desk().expect("free");
     assert!(desk.send_now(&link.lane, moment()));
     assert_eq!(link.lane.depth().0, 0);
@@ -101,17 +107,17 @@ fn a_core_that_found_a_sender_is_told_and_comes_before_the_next() {
 #[test]
 fn what_the_socket_does_not_take_is_left_to_the_core_and_the_rest_waits_in_the_lane() {
     let (link, _far) = connected();
-    let mut visit = link.visit();
+    let mut visit = link.visit(moment());
     let mut accepted = 0;
     while visit.put(message(1, ENCODED_BYTES_MAX)).is_ok() {
         accepted += 1;
     }
     // One is encoded beyond the bound, and the lane takes as many as it is told to.
     assert_eq!(accepted, 1 + LIMITS.messages_max);
-    assert!(visit.end(moment(), true));
-    let mut visit = link.visit();
+    assert!(visit.end(true));
+    let mut visit = link.visit(moment());
     visit.put(message(2, 10)).expect("what was sent has made room");
-    assert!(visit.end(moment(), true), "the core has work still");
+    assert!(visit.end(true), "the core has work still");
     let mut desk = link.clear_desk();
     assert!(matches!(desk.poll_transmit(&link.lane, Instant::now()), Some(Ok(_))), "the rest of a write");
     assert!(desk.poll_transmit(&link.lane, Instant::now()).is_none(), "one write in flight");
@@ -126,9 +132,9 @@ fn a_link_that_has_sent_in_this_step_gathers() {
     let (link, _far) = connected();
     let step = |step| Moment { step: Some(step), ..moment() };
     let send = |at, bytes| {
-        let mut visit = link.visit();
+        let mut visit = link.visit(at);
         visit.put(message(1, bytes)).expect("room");
-        visit.end(at, true)
+        visit.end(true)
     };
     assert!(!send(step(1), 10));
     assert!(send(step(1), 10), "the writer's task sends it, with what follows");
@@ -169,16 +175,16 @@ fn a_heartbeat_takes_over_the_commit_of_a_later_one_that_differs_in_nothing_else
 #[test]
 fn in_a_full_lane_a_heartbeat_is_superseded_and_nothing_else_is() {
     let (link, far) = connected();
-    let taken = link.visit();
-    let mut other = link.visit();
+    let taken = link.visit(moment());
+    let mut other = link.visit(moment());
     for commit in 1..=LIMITS.messages_max as u64 {
         assert_eq!(other.put(heartbeat(commit)), Ok(Put::Taken), "there is room");
     }
     assert_eq!(other.put(heartbeat(9)), Ok(Put::Superseded));
     let vote = Message { r#type: Some(MessageType::MsgVote as i32), ..heartbeat(1) };
     assert_eq!(other.put(vote), Err(Refused::Messages));
-    assert!(other.end(moment(), true));
-    assert!(!taken.end(moment(), true));
+    assert!(other.end(true));
+    assert!(!taken.end(true));
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2, 3, 9]);
 }
@@ -187,7 +193,7 @@ fn in_a_full_lane_a_heartbeat_is_superseded_and_nothing_else_is() {
 fn what_is_lost_with_a_connection_is_known_by_class() {
     let (link, _far) = connected();
     let kinds = [MessageType::MsgVote, MessageType::MsgAppResp, MessageType::MsgVote];
-    let mut visit = link.visit();
+    let mut visit = link.visit(moment());
     for kind in kinds {
         visit.put(Message { r#type: Some(kind as i32), ..heartbeat(1) }).expect("room");
     }

@@ -64,6 +64,7 @@ const fn add(sum: Decoded, more: Decoded) -> Decoded {
         consumed: sum.consumed + more.consumed,
         link_heartbeats: sum.link_heartbeats + more.link_heartbeats,
         message_bytes: sum.message_bytes + more.message_bytes,
+        link_heartbeat_bytes: sum.link_heartbeat_bytes + more.link_heartbeat_bytes,
     }
 }
 

@@ -51,7 +51,7 @@ impl MessageDecoder {
             }
             let end = decoded.consumed + unit;
             decoded.decode_message(bytes, decoded.consumed + LENGTH_BYTES..end, &self.limits, out)?;
-            decoded.drop_link_heartbeat(out);
+            decoded.drop_link_heartbeat(out, unit - LENGTH_BYTES);
             decoded.consumed = end;
         }
     }

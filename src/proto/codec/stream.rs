@@ -55,9 +55,11 @@ pub struct Decoded {
     /// Link heartbeats among them, which are not passed on.
     pub link_heartbeats: usize,
     /// Protobuf bytes of all messages, link heartbeats included: rafthttp's
-    /// `peer_received_bytes_total`. For messages whose head was left out it is what
-    /// [`Dialect::Full`] would take.
+    /// `peer_received_bytes_total`. For messages whose head was left out it is what the dialect of
+    /// [`Decoder::sized_as`] would take.
     pub message_bytes: usize,
+    /// Those of the link heartbeats alone.
+    pub link_heartbeat_bytes: usize,
 }
 
 impl Decoded {
@@ -78,20 +80,22 @@ impl Decoded {
         result
     }
 
-    /// Takes the last message away and counts it if it is a link heartbeat.
+    /// Takes the last message, which was so many bytes, away and counts it if it is a link heartbeat.
     #[inline]
-    pub(super) fn drop_link_heartbeat(&mut self, out: &mut Vec<Message>) {
+    pub(super) fn drop_link_heartbeat(&mut self, out: &mut Vec<Message>, bytes: usize) {
         if out.last().is_some_and(Message::is_link_heartbeat) {
             self.link_heartbeats += 1;
+            self.link_heartbeat_bytes += bytes;
             out.pop();
         }
     }
 
-    /// One that came as a single byte.
+    /// One that came as a single byte and would be so many.
     #[inline]
-    pub(super) fn count_link_heartbeat(&mut self) {
+    pub(super) fn count_link_heartbeat(&mut self, bytes: usize) {
         self.link_heartbeats += 1;
-        self.message_bytes += LINK_HEARTBEAT_BYTES;
+        self.message_bytes += bytes;
+        self.link_heartbeat_bytes += bytes;
     }
 }
 
@@ -103,9 +107,6 @@ pub(super) fn push_default(out: &mut Vec<Message>) -> &mut Message {
     out.resize_with(end + 1, Message::default);
     &mut out[end]
 }
-
-/// Protobuf bytes of a link heartbeat in [`Dialect::Full`]: nine scalars of two bytes.
-const LINK_HEARTBEAT_BYTES: usize = 18;
 
 /// The reading end of one connection: incremental, in place, over the bytes of the body.
 ///
@@ -132,6 +133,16 @@ impl Decoder {
         match kind {
             StreamKind::Msgapp => Self::Msgapp(MsgAppV2Decoder::new(local, remote, limits)),
             StreamKind::Message => Self::Message(MessageDecoder::new(limits)),
+        }
+    }
+
+    /// What a frame leaves out counts as this dialect would write it, for the receiver's own is what
+    /// rafthttp counts by.
+    #[must_use]
+    pub fn sized_as(self, dialect: Dialect) -> Self {
+        match self {
+            Self::Msgapp(decoder) => Self::Msgapp(decoder.sized_as(dialect)),
+            Self::Message(decoder) => Self::Message(decoder),
         }
     }
 

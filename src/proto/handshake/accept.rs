@@ -2,7 +2,7 @@
 
 use crate::id::MemberId;
 use crate::proto::http::head::{HeadError, PeerHeaders, RequestHead};
-use crate::proto::peer_url::PeerUrls;
+use crate::proto::peer_url::{PeerUrls, Scheme};
 use crate::proto::stream_kind::StreamKind;
 use crate::proto::version::{Version, Versions};
 
@@ -28,6 +28,8 @@ pub enum Accepted {
         kind: StreamKind,
         /// The member that dialled.
         peer: MemberId,
+        /// Whether our link heartbeats are echoed on it: the answer says so.
+        echoes: bool,
     },
     /// Read one message from the body.
     Pipeline(Option<Introduction>),
@@ -132,7 +134,7 @@ fn accept_stream(
     if head.headers.raft_to != Some(own.member.to_string().as_str()) {
         return refused(Refusal::ToFieldMismatch);
     }
-    Ok(Accepted::Stream { kind, peer })
+    Ok(Accepted::Stream { kind, peer, echoes: own.echoes && head.echoes })
 }
 
 /// URLs that are wrong introduce nobody; in etcd they panic (protocol section 17 row 12).
@@ -141,7 +143,16 @@ fn introduction(headers: &PeerHeaders<'_>, own: &Identity, member: MemberId) -> 
         return None;
     }
     let peer_urls = PeerUrls::parse_header(headers.peer_urls?).ok()?;
+    if has_unix(&peer_urls) && !own.peer_urls.as_ref().is_some_and(has_unix) {
+        return None;
+    }
     Some(Introduction { member, peer_urls })
+}
+
+/// A stranger over the network must not make us talk to the sockets of this machine; where members are
+/// reached by such, everyone is of this machine.
+fn has_unix(urls: &PeerUrls) -> bool {
+    urls.as_slice().iter().any(|url| matches!(url.scheme(), Scheme::Unix | Scheme::Unixs))
 }
 
 impl Refused {

@@ -20,6 +20,8 @@ pub struct Established {
     pub framing: Framing,
     /// The server's release.
     pub server_version: Version,
+    /// Whether the server wants its link heartbeats echoed, which we have offered.
+    pub echoes: bool,
 }
 
 /// A dial that failed though an answer came. [`DialRefusal::marks_unreachable`] and the methods
@@ -80,7 +82,10 @@ pub fn judge(head: &ResponseHead<'_>, body: &[u8], own: &Identity) -> Result<Est
         return Err(DialRefusal::ClusterIdMismatchInReply { theirs });
     }
     match head.status {
-        200 => Ok(Established { framing: head.framing, server_version }),
+        200 => {
+            let echoes = own.echoes && head.echoes;
+            Ok(Established { framing: head.framing, server_version, echoes })
+        }
         404 => Err(DialRefusal::PeerDoesNotKnowUs),
         410 => Err(DialRefusal::RemovedMember),
         status => Err(DialRefusal::UnexpectedStatus(status)),
@@ -165,7 +170,14 @@ mod tests {
 
     fn answer(status: u16, version: Option<&'static str>) -> ResponseHead<'static> {
         let headers = PeerHeaders { server_version: version, ..PeerHeaders::default() };
-        ResponseHead { status, version_minor: 1, headers, framing: Framing::Chunked, keep_alive: true }
+        ResponseHead {
+            status,
+            version_minor: 1,
+            headers,
+            framing: Framing::Chunked,
+            keep_alive: true,
+            echoes: false,
+        }
     }
 
     fn judged(status: u16, version: Option<&'static str>) -> Result<Established, DialRefusal> {

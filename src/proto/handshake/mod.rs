@@ -43,6 +43,8 @@ pub struct Identity {
     /// Our own peer URLs; without them no `X-PeerURLs` is sent, and a member that does not know us
     /// yet cannot answer us.
     pub peer_urls: Option<PeerUrls>,
+    /// Whether we offer to echo link heartbeats, and want ours echoed by who offers it.
+    pub echoes: bool,
 }
 
 impl Identity {

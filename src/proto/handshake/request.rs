@@ -5,6 +5,7 @@ use std::fmt::Display;
 use crate::id::MemberId;
 use crate::proto::http::head::{HeadWriter, name};
 use crate::proto::peer_url::PeerUrl;
+use crate::proto::stream::CONNECTION_OPTION;
 use crate::proto::stream_kind::StreamKind;
 
 use super::{Endpoint, Identity};
@@ -18,7 +19,8 @@ pub fn write_stream_request(
     url: &PeerUrl,
 ) {
     let path = format_args!("{}{}/{}", Endpoint::STREAM_PREFIX, kind.path_element(), own.member);
-    let head = HeadWriter::request(out, "GET", path, url.authority());
+    let head = HeadWriter::request(out, "GET", path, url.authority())
+        .header_if(name::CONNECTION, own.echoes.then_some(CONNECTION_OPTION));
     finish(head, own, Some(to));
 }
 
@@ -93,6 +95,19 @@ mod tests {
              X-Peerurls: http://10.0.0.1:2380,http://10.0.0.2:2380\r\nX-Raft-To: 2\r\nX-Server-From: 1\r\n\
              X-Server-Version: 3.4.23\r\nAccept-Encoding: gzip\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn who_echoes_says_so_in_one_more_line() {
+        let plain = written(|out, own, url| {
+            write_stream_request(out, own, StreamKind::Message, MemberId(2), url);
+        });
+        let offering = written(|out, own, url| {
+            let own = Identity { echoes: true, ..own.clone() };
+            write_stream_request(out, &own, StreamKind::Message, MemberId(2), url);
+        });
+        assert_eq!(offering.replace("Connection: raftring-echo\r\n", ""), plain);
+        assert_ne!(offering, plain);
     }
 
     /// Protocol section 3.5; `TestPipelinePost`.

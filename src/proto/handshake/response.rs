@@ -2,18 +2,28 @@
 
 use crate::proto::http::date::HttpDate;
 use crate::proto::http::head::{HeadWriter, name};
+use crate::proto::stream::CONNECTION_OPTION;
 
 use super::{Endpoint, Identity, Refused};
 
 /// The head of an accepted stream; frames follow in the body.
 ///
 /// HTTP/1.1 gets a chunked body, HTTP/1.0 one that ends with the connection, as from Go.
-pub fn write_stream_accepted(out: &mut Vec<u8>, own: &Identity, version_minor: u8, now_unix_s: u64) {
+///
+/// `echoes` says whether link heartbeats are echoed, which the request must have offered.
+pub fn write_stream_accepted(
+    out: &mut Vec<u8>,
+    own: &Identity,
+    version_minor: u8,
+    echoes: bool,
+    now_unix_s: u64,
+) {
     let chunked = (version_minor > 0).then_some("chunked");
     HeadWriter::response(out, version_minor, 200)
         .header(name::X_ETCD_CLUSTER_ID, own.cluster)
         .header(name::X_SERVER_VERSION, &own.versions.server)
         .header(name::DATE, HttpDate(now_unix_s))
+        .header_if(name::CONNECTION, echoes.then_some(CONNECTION_OPTION))
         .header_if(name::TRANSFER_ENCODING, chunked)
         .end();
 }
@@ -85,12 +95,12 @@ mod tests {
     #[test]
     fn an_accepted_stream_is_answered_as_by_go() {
         assert_eq!(
-            written(|out| write_stream_accepted(out, &own(), 1, NOW)),
+            written(|out| write_stream_accepted(out, &own(), 1, false, NOW)),
             "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: 1a2b\r\nX-Server-Version: 3.5.0\r\n\
              Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         assert_eq!(
-            written(|out| write_stream_accepted(out, &own(), 0, NOW)),
+            written(|out| write_stream_accepted(out, &own(), 0, false, NOW)),
             "HTTP/1.0 200 OK\r\nX-Etcd-Cluster-Id: 1a2b\r\nX-Server-Version: 3.5.0\r\n\
              Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
         );

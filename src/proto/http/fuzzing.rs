@@ -82,7 +82,7 @@ fn head_response(found: WholeHead<'_>, body: &[u8]) {
 
 fn identity() -> Identity {
     let versions = Versions::default();
-    Identity { member: MemberId(1), cluster: ClusterId(0x1a2b), versions, peer_urls: None }
+    Identity { member: MemberId(1), cluster: ClusterId(0x1a2b), versions, peer_urls: None, echoes: true }
 }
 
 struct Members;

@@ -30,7 +30,7 @@ impl AddressKey {
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             // Keys below 2^32 belong to no IPv6 prefix in use but ::/64, which holds loopback: that
-            // shares the key of 0.0.0.0, an address that nobody connects from.
+            // shares the key of 0.0.0.0, which stands for the clients of a unix socket.
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
             IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
         }

@@ -76,7 +76,14 @@ mod tests {
 
     fn answer(status: u16, cluster_id: Option<&'static str>) -> ResponseHead<'static> {
         let headers = PeerHeaders { cluster_id, ..PeerHeaders::default() };
-        ResponseHead { status, version_minor: 1, headers, framing: Framing::None, keep_alive: true }
+        ResponseHead {
+            status,
+            version_minor: 1,
+            headers,
+            framing: Framing::None,
+            keep_alive: true,
+            echoes: false,
+        }
     }
 
     fn judged(status: u16, body: &[u8]) -> Result<(), PostRefusal> {

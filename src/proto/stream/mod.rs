@@ -8,6 +8,7 @@
 //! ```
 
 mod backpressure;
+mod echo;
 mod inbox;
 mod outbox;
 mod planted;
@@ -17,13 +18,14 @@ mod writer;
 pub use backpressure::{
     Backpressure, CATCH_UP_BYTES, Decision, HOLD_MAX, OFFER_INTERVAL_MAX, OFFER_INTERVAL_MIN,
 };
+pub use echo::{CONNECTION_OPTION, Echo, Echoes, TooManyEchoes};
 pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
 pub(in crate::proto) use outbox::Outbox;
 #[cfg(feature = "test-support")]
 pub use planted::Bug;
-pub use reader::{ReadError, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
+pub use reader::{ReadError, Received, STEP_BYTES, Step, StreamReader, StreamReaderConfig};
 pub use writer::{
-    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, LANE_MESSAGES_MAX, REFERRED_BYTES_MAX, Stalled,
-    StreamWriter, StreamWriterConfig, WriterCounters,
+    ENCODED_BYTES_MAX, FLUSH_BYTES, FLUSH_MESSAGES, Flush, Flushed, LANE_MESSAGES_MAX, REFERRED_BYTES_MAX,
+    Stalled, StreamWriter, StreamWriterConfig, WriterCounters,
 };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::inbox::{Inbox, Stable};
 use crate::buf::{Block, Pool};
 use crate::id::MemberId;
-use crate::proto::codec::{DecodeError, Decoder, FrameLimits, StreamKind};
+use crate::proto::codec::{DecodeError, Decoder, Dialect, FrameLimits, StreamKind};
 use crate::proto::http::body::{BodyDecoder, BodyError, BodyState};
 use crate::raftpb::Message;
 
@@ -48,6 +48,8 @@ pub struct StreamReaderConfig {
     pub remote: MemberId,
     /// Bounds of frames.
     pub limits: FrameLimits,
+    /// Whose sizes are counted where a frame leaves things out.
+    pub dialect: Dialect,
     /// Silence of this length ends the stream (5 s; etcd 3.5 and later forgot it).
     pub read_timeout: Duration,
 }
@@ -90,6 +92,16 @@ pub struct StreamReader {
     /// Since when it is not read on purpose: that is no silence of the sender's.
     held_at: Option<Instant>,
     link_heartbeats: u64,
+    received: Received,
+}
+
+/// Protobuf bytes that were received, as rafthttp counts them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Received {
+    /// Of messages.
+    pub message_bytes: u64,
+    /// Of link heartbeats.
+    pub link_heartbeat_bytes: u64,
 }
 
 /// Bytes that came since `since`, which is when the frame that is incomplete began or when the window
@@ -113,7 +125,8 @@ impl StreamReader {
     ) -> Self {
         Self {
             body,
-            decoder: Decoder::new(config.kind, config.local, config.remote, config.limits),
+            decoder: Decoder::new(config.kind, config.local, config.remote, config.limits)
+                .sized_as(config.dialect),
             inbox: Inbox::new(pool, rest),
             stable: None,
             body_state: Ok(BodyState::Open),
@@ -122,6 +135,7 @@ impl StreamReader {
             slow: SlowWindow { since: now, bytes: 0 },
             held_at: None,
             link_heartbeats: 0,
+            received: Received::default(),
         }
     }
 
@@ -220,6 +234,8 @@ impl StreamReader {
             let decoded = self.decoder.decode(&step, out).map_err(ReadError::Frame)?;
             *at += decoded.consumed;
             self.link_heartbeats += decoded.link_heartbeats as u64;
+            self.received.message_bytes += (decoded.message_bytes - decoded.link_heartbeat_bytes) as u64;
+            self.received.link_heartbeat_bytes += decoded.link_heartbeat_bytes as u64;
             // A frame was completed, and the window of the next begins. A unit is not enough for
             // that: AppEntries frames are made of as many as their sender likes.
             if out.len() > before || decoded.link_heartbeats > 0 {
@@ -285,6 +301,12 @@ impl StreamReader {
             self.slow = SlowWindow { since: now, bytes: 0 };
         }
         Ok(())
+    }
+
+    /// Bytes that were decoded since the last time. Those in front of an error are not told, for the
+    /// caller has the messages.
+    pub const fn take_received(&mut self) -> Received {
+        std::mem::replace(&mut self.received, Received { message_bytes: 0, link_heartbeat_bytes: 0 })
     }
 
     /// Link heartbeats received on this connection.

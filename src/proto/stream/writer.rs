@@ -10,7 +10,7 @@ use super::planted::{Bug, Planted};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
-use crate::raftpb::{ClassCounts, Message};
+use crate::raftpb::{ClassCounts, Message, MessageType};
 
 /// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
 pub const LANE_MESSAGES_MAX: usize = 4096;
@@ -79,6 +79,19 @@ pub struct WriterCounters {
     pub flushes: [u64; 4],
 }
 
+/// What leaves together, in one chain; bytes are those of protobuf.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flushed {
+    /// Why it left.
+    pub reason: Flush,
+    /// Messages; link heartbeats are none.
+    pub messages: ClassCounts,
+    /// Bytes of all of it, link heartbeats included.
+    pub bytes: u64,
+    /// Those of the appends.
+    pub append_bytes: u64,
+}
+
 /// One stream writer; lives as long as its peer, connections come and go.
 #[derive(Debug)]
 pub struct StreamWriter {
@@ -97,6 +110,8 @@ pub(super) struct Connection {
     /// Messages in the outbox, and their protobuf bytes.
     unflushed: ClassCounts,
     unflushed_bytes: u64,
+    /// Bytes of everything but appends.
+    unflushed_other_bytes: u64,
     /// Messages in the chain that the kernel holds, and when it must have moved.
     in_flight: Option<InFlight>,
     drained: bool,
@@ -107,7 +122,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct InFlight {
-    messages: ClassCounts,
+    flushed: Flushed,
     stalled_at: Instant,
 }
 
@@ -143,6 +158,7 @@ impl StreamWriter {
             outbox: Outbox::new(self.pool.clone(), framing),
             unflushed: ClassCounts::default(),
             unflushed_bytes: 0,
+            unflushed_other_bytes: 0,
             in_flight: None,
             drained: true,
             urgent: false,
@@ -158,7 +174,7 @@ impl StreamWriter {
         let Some(connection) = self.connection.take() else { return ClassCounts::default() };
         let mut lost = connection.unflushed;
         if !self.planted.is(Bug::ForgetInFlight) {
-            lost += connection.in_flight.as_ref().map_or_else(ClassCounts::default, |f| f.messages);
+            lost += connection.in_flight.as_ref().map_or_else(ClassCounts::default, |f| f.flushed.messages);
         }
         self.planted.detached(connection);
         lost
@@ -205,6 +221,9 @@ impl StreamWriter {
         let bytes = connection.encoder.encode(message, &mut connection.outbox);
         connection.unflushed.add(message.class(), 1);
         connection.unflushed_bytes += bytes as u64;
+        if !message.is(MessageType::MsgApp) {
+            connection.unflushed_other_bytes += bytes as u64;
+        }
         connection.drained = false;
         self.counters.messages += 1;
     }
@@ -234,11 +253,23 @@ impl StreamWriter {
         let connection = self.connection.as_mut()?;
         let reason = connection.flush_due()?;
         self.counters.flushes[reason as usize] += 1;
-        self.counters.flushed_bytes += std::mem::take(&mut connection.unflushed_bytes);
-        let messages = std::mem::take(&mut connection.unflushed);
+        let flushed = connection.take_unflushed(reason);
+        self.counters.flushed_bytes += flushed.bytes;
         connection.urgent = false;
-        connection.in_flight = Some(InFlight { messages, stalled_at: now + self.config.stall_timeout });
+        connection.in_flight = Some(InFlight { flushed, stalled_at: now + self.config.stall_timeout });
         Some(connection.outbox.flush())
+    }
+
+    /// What is in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<&Flushed> {
+        self.connection.as_ref()?.in_flight.as_ref().map(|in_flight| &in_flight.flushed)
+    }
+
+    /// True if messages are encoded and not in flight.
+    #[must_use]
+    pub fn has_unflushed(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.unflushed.total() > 0)
     }
 
     /// A part of the chain was written, and more of it is on its way.
@@ -305,6 +336,7 @@ impl StreamWriter {
         }
         let bytes = connection.encoder.encode_link_heartbeat(&mut connection.outbox);
         connection.unflushed_bytes += bytes as u64;
+        connection.unflushed_other_bytes += bytes as u64;
         connection.urgent = true;
         self.counters.heartbeats += 1;
     }
@@ -327,6 +359,16 @@ impl StreamWriter {
 pub struct Stalled;
 
 impl Connection {
+    fn take_unflushed(&mut self, reason: Flush) -> Flushed {
+        let bytes = std::mem::take(&mut self.unflushed_bytes);
+        Flushed {
+            reason,
+            messages: std::mem::take(&mut self.unflushed),
+            bytes,
+            append_bytes: bytes - std::mem::take(&mut self.unflushed_other_bytes),
+        }
+    }
+
     fn flush_due(&self) -> Option<Flush> {
         if self.in_flight.is_some() || self.outbox.is_empty() {
             None

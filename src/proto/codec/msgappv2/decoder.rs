@@ -9,7 +9,7 @@ use crate::id::MemberId;
 use crate::proto::codec::decode::{decode_entry, entry_in_order};
 use crate::proto::codec::limits::{DecodeError, FrameLimits};
 use crate::proto::codec::message::LENGTH_BYTES;
-use crate::proto::codec::size::delimited_size;
+use crate::proto::codec::size::{delimited_size, message_size};
 use crate::proto::codec::stream::push_default;
 use crate::proto::codec::{Decoded, Dialect, frame_integer};
 use crate::raftpb::{Entry, Message, MessageType};
@@ -30,7 +30,10 @@ pub struct MsgAppV2Decoder {
     remote: MemberId,
     limits: FrameLimits,
     position: Position,
+    /// Whose sizes are counted where a frame leaves things out.
+    dialect: Dialect,
     head: HeadBytes,
+    link_heartbeat_bytes: usize,
     /// An AppEntries frame whose commit has not arrived yet.
     partial: Option<Partial>,
 }
@@ -56,8 +59,26 @@ impl MsgAppV2Decoder {
     /// A decoder for a new connection on which `remote` sends to `local`.
     #[must_use]
     pub fn new(local: MemberId, remote: MemberId, limits: FrameLimits) -> Self {
-        let head = HeadBytes::new(remote, local, 0, Dialect::default());
-        Self { local, remote, limits, position: Position::default(), head, partial: None }
+        let dialect = Dialect::default();
+        Self {
+            local,
+            remote,
+            limits,
+            position: Position::default(),
+            dialect,
+            head: HeadBytes::new(remote, local, 0, dialect),
+            link_heartbeat_bytes: message_size(&Message::link_heartbeat(), dialect),
+            partial: None,
+        }
+    }
+
+    /// See [`Decoder::sized_as`](crate::proto::codec::Decoder::sized_as).
+    #[must_use]
+    pub fn sized_as(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self.head = HeadBytes::new(self.remote, self.local, self.position.term, dialect);
+        self.link_heartbeat_bytes = message_size(&Message::link_heartbeat(), dialect);
+        self
     }
 
     /// See [`Decoder::decode`](crate::proto::codec::Decoder::decode).
@@ -80,7 +101,7 @@ impl MsgAppV2Decoder {
             }
             decoded.consumed = unit.end;
             match bytes[unit.start] {
-                LINK_HEARTBEAT => decoded.count_link_heartbeat(),
+                LINK_HEARTBEAT => decoded.count_link_heartbeat(self.link_heartbeat_bytes),
                 APP_ENTRIES => {
                     let frame = FrameMarks::new(integer(&bytes[unit.start + 1..unit.end]));
                     let entries = Vec::with_capacity(FrameLimits::entries_reserved(frame.entries_left));
@@ -155,10 +176,11 @@ impl MsgAppV2Decoder {
         decoded: &mut Decoded,
         out: &mut Vec<Message>,
     ) -> Result<(), DecodeError> {
+        let len = range.len();
         decoded.decode_message(bytes, range, &self.limits, out)?;
         self.position = out.last().map(Position::after_message).unwrap_or_default();
-        self.head = HeadBytes::new(self.remote, self.local, self.position.term, Dialect::default());
-        decoded.drop_link_heartbeat(out);
+        self.head = HeadBytes::new(self.remote, self.local, self.position.term, self.dialect);
+        decoded.drop_link_heartbeat(out, len);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ pub(in crate::proto) fn own() -> Identity {
         cluster: ClusterId(0x1a2b),
         versions: Versions::default(),
         peer_urls: Some(peer_urls),
+        echoes: false,
     }
 }
 
@@ -50,7 +51,7 @@ fn both_streams_lead_to_the_writer_of_the_dialler() {
     for kind in StreamKind::ALL {
         for id in ["1", "0001"] {
             let line = format!("GET /raft/stream/{}/{id}?x=y", kind.path_element());
-            assert_eq!(ask(&line, GOOD), Ok(Accepted::Stream { kind, peer: MemberId(1) }));
+            assert_eq!(ask(&line, GOOD), Ok(Accepted::Stream { kind, peer: MemberId(1), echoes: false }));
         }
     }
 }
@@ -158,6 +159,16 @@ fn messages_are_posted_and_introduce_their_sender() {
     assert_eq!(ask("POST /raft", GOOD), Ok(Accepted::Pipeline(None)));
     let unreadable = introduced.replace("77", "+77");
     assert_eq!(ask("POST /raft", &unreadable), Ok(Accepted::Pipeline(None)));
+}
+
+#[test]
+fn nobody_introduces_a_socket_of_this_machine_unless_we_have_one() {
+    let introduced = format!("{GOOD}X-Server-From: 77\r\nX-PeerURLs: http://a:1,unix://b\r\n");
+    assert_eq!(ask("POST /raft", &introduced), Ok(Accepted::Pipeline(None)));
+    let headers =
+        PeerHeaders { peer_urls: Some("unix://b"), server_from: Some("77"), ..PeerHeaders::default() };
+    let own = Identity { peer_urls: PeerUrls::parse(["unix://a"]).ok(), ..own() };
+    assert!(introduction(&headers, &own, MemberId(0x77)).is_some());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use httparse::Header;
 
 use super::error::HeadError;
 use super::name;
+use crate::proto::stream::CONNECTION_OPTION;
 
 /// The headers that members exchange (protocol sections 4.1 and 4.2), as they stand on the wire.
 ///
@@ -35,6 +36,8 @@ pub(super) struct FramingHeaders {
     pub(super) host: bool,
     /// `Connection: close`.
     pub(super) close: bool,
+    /// `Connection: raftring-echo`.
+    pub(super) echoes: bool,
     /// `Upgrade`, or `Connection: upgrade`.
     pub(super) upgrade: bool,
     pub(super) expect: bool,
@@ -112,6 +115,7 @@ impl FramingHeaders {
     fn read_connection(&mut self, value: &str) {
         for token in value.split(',').map(str::trim) {
             self.close |= token.eq_ignore_ascii_case("close");
+            self.echoes |= token.eq_ignore_ascii_case(CONNECTION_OPTION);
             self.upgrade |= token.eq_ignore_ascii_case("upgrade");
         }
     }

@@ -22,6 +22,8 @@ pub struct RequestHead<'a> {
     ///
     /// Only if its body was read to the end: what is left of it must never be parsed as a request.
     pub keep_alive: bool,
+    /// True if the sender offers to echo link heartbeats: see [`Echo`](crate::proto::stream::Echo).
+    pub echoes: bool,
 }
 
 impl<'a> RequestHead<'a> {
@@ -49,6 +51,7 @@ impl<'a> RequestHead<'a> {
             headers,
             framing: framing_of(version_minor, &framing)?,
             keep_alive: version_minor == 1 && !framing.close,
+            echoes: framing.echoes,
         })
     }
 }
@@ -125,7 +128,15 @@ mod tests {
         let framing = Framing::None;
         assert_eq!(
             head,
-            RequestHead { method: "GET", path, version_minor: 1, headers, framing, keep_alive: true }
+            RequestHead {
+                method: "GET",
+                path,
+                version_minor: 1,
+                headers,
+                framing,
+                keep_alive: true,
+                echoes: false
+            }
         );
     }
 

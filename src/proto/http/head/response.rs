@@ -18,6 +18,8 @@ pub struct ResponseHead<'a> {
     pub framing: Framing,
     /// True if the connection can take another request once the body was read to its end.
     pub keep_alive: bool,
+    /// True if the sender wants its link heartbeats echoed: see [`Echo`](crate::proto::stream::Echo).
+    pub echoes: bool,
 }
 
 impl<'a> ResponseHead<'a> {
@@ -37,7 +39,7 @@ impl<'a> ResponseHead<'a> {
         let (headers, fields) = fields::read(response.headers)?;
         let framing = framing_of(status, version_minor, &fields)?;
         let keep_alive = version_minor == 1 && !fields.close && framing != Framing::UntilClose;
-        Ok(Self { status, version_minor, headers, framing, keep_alive })
+        Ok(Self { status, version_minor, headers, framing, keep_alive, echoes: fields.echoes })
     }
 }
 

@@ -12,7 +12,14 @@ const MS: Duration = Duration::from_millis(1);
 
 fn reader(kind: StreamKind, framing: Framing, rest: &[u8], now: Instant) -> StreamReader {
     let limits = FrameLimits::default();
-    let config = StreamReaderConfig { kind, local: LOCAL, remote: REMOTE, limits, read_timeout: TIMEOUT };
+    let config = StreamReaderConfig {
+        kind,
+        local: LOCAL,
+        remote: REMOTE,
+        limits,
+        dialect: Dialect::default(),
+        read_timeout: TIMEOUT,
+    };
     StreamReader::new(&config, BodyDecoder::new(framing), rest, Pool::new(), now)
 }
 
@@ -408,6 +415,7 @@ fn the_window_begins_with_the_frame_and_not_with_the_quiet_before_it() {
         local: LOCAL,
         remote: REMOTE,
         limits: FrameLimits::default(),
+        dialect: Dialect::default(),
         read_timeout: 10 * SLOW_WINDOW,
     };
     let body = BodyDecoder::new(Framing::UntilClose);

@@ -1,0 +1,75 @@
+//! What the receiving half of a peer counts: once a step of the decoder, and not once a message.
+
+use std::time::Instant;
+
+use super::peer::Peer;
+use crate::id::MemberId;
+use crate::metrics::Stage;
+use crate::proto::codec::{StreamKind, message_size};
+use crate::proto::stream::Received;
+use crate::raftpb::{Message, MessageType};
+
+/// What one step of the decoder brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    pub(super) received: Received,
+    /// When the read ended that brought the last of it.
+    pub(super) read_at: Instant,
+    pub(super) decoded_at: Instant,
+}
+
+impl Peer {
+    /// Counts a step, before anything of it is dropped.
+    pub(super) fn count_received(&self, kind: StreamKind, receipt: &Receipt, batch: &[Message]) {
+        let transport = &self.endpoint.shared;
+        let Receipt { received, read_at, decoded_at } = *receipt;
+        if received.link_heartbeat_bytes > 0 {
+            transport.metrics.nobody().received_bytes.add(received.link_heartbeat_bytes);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let took = decoded_at.saturating_duration_since(read_at);
+        self.endpoint.core.shared.stages.record(Stage::Received, took, batch.len());
+        let bytes = received.message_bytes.saturating_sub(self.count_received_from_others(batch));
+        self.shared.metrics.received_bytes.add(bytes);
+        let (appends, append_bytes) = match kind {
+            StreamKind::Msgapp => (batch.len(), received.message_bytes),
+            StreamKind::Message => self.appends(batch),
+        };
+        if appends > 0 {
+            transport.metrics.server.received_appends(decoded_at, appends as u64, append_bytes);
+        }
+    }
+
+    /// Counts what does not come from the member at the other end: proposals that it passes on. How
+    /// many bytes that is.
+    fn count_received_from_others(&self, batch: &[Message]) -> u64 {
+        let remote = self.shared.id.0;
+        if batch.iter().all(|message| message.from() == remote) {
+            return 0;
+        }
+        let mut sum = 0;
+        for run in batch.chunk_by(|a, b| a.from() == b.from()).filter(|run| run[0].from() != remote) {
+            let bytes: u64 = run.iter().map(|message| self.size(message)).sum();
+            self.endpoint.shared.metrics.of(MemberId(run[0].from())).received_bytes.add(bytes);
+            sum += bytes;
+        }
+        sum
+    }
+
+    fn appends(&self, batch: &[Message]) -> (usize, u64) {
+        let appends = batch.iter().filter(|message| message.is(MessageType::MsgApp));
+        appends.fold((0, 0), |(count, bytes), message| (count + 1, bytes + self.size(message)))
+    }
+
+    /// Messages in front of a broken frame, whose bytes the decoder does not tell.
+    pub(super) fn received_before_error(&self, batch: &[Message]) -> Received {
+        let message_bytes = batch.iter().map(|message| self.size(message)).sum();
+        Received { message_bytes, link_heartbeat_bytes: 0 }
+    }
+
+    fn size(&self, message: &Message) -> u64 {
+        message_size(message, self.endpoint.shared.config.dialect) as u64
+    }
+}

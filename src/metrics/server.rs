@@ -1,0 +1,68 @@
+//! Appends of all peers together: what v2stats tells of a server.
+
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::Instant;
+
+use super::number::Counter;
+use crate::proto::stats::Rate;
+
+/// Appends sent and received by a transport.
+#[derive(Debug, Default)]
+pub struct Server {
+    sent: Appends,
+    received: Appends,
+}
+
+/// Those of one direction.
+#[derive(Debug, Default)]
+pub struct Appends {
+    count: Counter,
+    rate: Mutex<Rate>,
+}
+
+impl Server {
+    /// So many appends left together.
+    pub fn sent_appends(&self, now: Instant, appends: u64, bytes: u64) {
+        self.sent.add(now, appends, bytes);
+    }
+
+    /// So many came together.
+    pub fn received_appends(&self, now: Instant, appends: u64, bytes: u64) {
+        self.received.add(now, appends, bytes);
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub const fn sent(&self) -> &Appends {
+        &self.sent
+    }
+
+    /// What was received.
+    #[must_use]
+    pub const fn received(&self) -> &Appends {
+        &self.received
+    }
+}
+
+impl Appends {
+    fn add(&self, now: Instant, appends: u64, bytes: u64) {
+        self.count.add(appends);
+        // Whoever finds it taken goes on: the count is exact, a rate may miss one batch of 200.
+        match self.rate.try_lock() {
+            Ok(mut rate) => rate.add(now, appends, bytes),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().add(now, appends, bytes),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Appends and bytes a second.
+    pub fn rates(&self, now: Instant) -> (f64, f64) {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).rates(now)
+    }
+}
