@@ -74,8 +74,8 @@ impl Peer {
         let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
         endpoint.core.move_in(slot, Rc::clone(&peer) as Rc<dyn Resident>);
         peer.shared.slot.store(slot, Ordering::Release);
-        // What senders dropped before anybody could be told here.
-        peer.report_dropped();
+        // What was sent before there was a place for letters.
+        Rc::clone(&peer).lane_dirty(PIPELINE);
         for kind in StreamKind::ALL {
             reader::start(&peer, kind);
         }

@@ -11,6 +11,8 @@ use raftring::{
     Config, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus, Transport,
 };
 
+pub mod scripted;
+
 pub const CLUSTER: u64 = 0x1a2b;
 
 /// A message and where it came from.
