@@ -167,6 +167,7 @@ pub(super) fn halt<P: Poster>(poster: &P) {
     while let Some(message) = pipeline.queue.borrow_mut().pop() {
         poster.lane().release().add(&message);
         lost.add(message.class(), 1);
+        poster.endpoint().core.guard(|| drop(message));
     }
     for place in pipeline.posts.borrow().iter() {
         if let Place::Taken(Some(shut)) = place {
@@ -206,6 +207,8 @@ async fn work<P: Poster>(poster: &Rc<P>, place: usize, first: Message) {
             Ok(size) => succeeded(&**poster, &message, size, began),
             Err(error) => failed(&**poster, &message, &url, error),
         }
+        // What is in it is the host's, and may panic when it goes.
+        core.guard(|| drop(message));
         next = poster.pipeline().queue.borrow_mut().pop();
     }
     poster.pipeline().free(place);

@@ -213,10 +213,10 @@ impl Host {
         for (_, event) in &told.events {
             if let Event::Dropped { messages, reason, .. } = event {
                 match reason {
-                    DropReason::NoStream | DropReason::LaneFull(_) => {
+                    DropReason::LaneFull(_) => {
                         (refused, reports) = (refused + messages, reports + 1);
                     }
-                    DropReason::StreamLost => reports += 1,
+                    DropReason::StreamLost | DropReason::PostFailed => reports += 1,
                     // Of a transport that was stopped: its raft is not told any more.
                     DropReason::UnknownPeer => refused += messages,
                     _ => {}
