@@ -74,6 +74,7 @@ pub mod raft;
 pub mod raftpb;
 #[cfg(feature = "io")]
 pub mod routes;
+pub mod snapshot;
 mod sync;
 #[cfg(feature = "io")]
 mod transport;
@@ -85,18 +86,21 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, PostError, RejectReason};
+pub use event::{
+    DialError, Direction, DropReason, Event, NoObserver, Observer, PostError, RejectReason, SnapshotError,
+};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
     CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, RoundTrips,
-    Signal,
+    Signal, SnapshotHandle, SnapshotProgress,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
+pub use proto::fault::{Fault, Injection, InjectionId, Side};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "io")]
-pub use transport::{Sent, Transport};
+pub use transport::{InjectionStats, Sent, Transport};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

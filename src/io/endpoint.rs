@@ -273,7 +273,7 @@ impl Endpoint {
 
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
     pub(super) fn begin_post(self: &Rc<Self>, sender: PostSender, guard: &ServedGuard) -> Option<Post> {
-        self.waiting.borrow_mut().leave(guard.id);
+        self.leave_waiting(guard);
         self.requests.leave(guard.id);
         let admitted = self.posts.borrow_mut().begin(sender);
         admitted.then(|| Post { endpoint: Rc::clone(self), sender })
@@ -320,6 +320,7 @@ impl Endpoint {
                 served.shut.shutdown();
             }
             self.waits.look_again();
+            self.shared.incoming.forget_all();
             // It stays until then, for deadlines and for whoever stops it a second time.
             let (core, slot) =
                 (Rc::clone(&self.core), self.shared.slots[self.core.shared.index].load(Ordering::Acquire));
@@ -338,6 +339,7 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
+        self.shared.incoming.forget_before(now);
         if self.requests.are_routed() {
             self.waits.look_again();
         }

@@ -17,6 +17,7 @@ use super::pipeline::{self, Pipeline, Poster};
 use super::reader::{self, ReaderSlot};
 use super::round_trips::RoundTrips;
 use super::shared::{PIPELINE, PeerShared, lane_of};
+use super::snapshot::Uploads;
 use super::waits::Waits;
 use super::writer::Flapping;
 use crate::cores::Lane;
@@ -42,10 +43,19 @@ pub(crate) struct Peer {
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
     pipeline: Pipeline,
+    pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
     pub(super) waits: Waits,
     pub(super) tasks: Rc<TaskCount>,
+    pub(super) faults: FaultTask,
+}
+
+/// The task that lets messages go that faults have held back.
+#[derive(Debug, Default)]
+pub(super) struct FaultTask {
+    pub(super) is_running: Cell<bool>,
+    pub(super) look_again: Cell<bool>,
 }
 
 /// What only the core knows of a stream writer's connection; the rest is its [`Link`].
@@ -76,6 +86,9 @@ impl Peer {
         peer.shared.slot.store(slot, Ordering::Release);
         // What was sent before there was a place for letters.
         Rc::clone(&peer).lane_dirty(PIPELINE);
+        if !peer.shared.faults.held().is_free() {
+            peer.look_at_faults();
+        }
         for kind in StreamKind::ALL {
             reader::start(&peer, kind);
         }
@@ -106,9 +119,11 @@ impl Peer {
             endpoint,
             shared,
             slot,
+            uploads: Uploads::default(),
             stopping: Cell::new(false),
             waits: Waits::default(),
             tasks: Rc::default(),
+            faults: FaultTask::default(),
         }
     }
 
@@ -135,7 +150,7 @@ impl Peer {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.shared.paused.load(Ordering::Relaxed)
+        self.shared.faults.held().is_paused()
     }
 
     // ---- sending -------------------------------------------------------------------------------
@@ -177,10 +192,15 @@ impl Peer {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
         }
         if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
-            let raft = &self.endpoint.shared.raft;
-            if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
-                self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
-            }
+            self.report_unreachable();
+        }
+    }
+
+    /// Tells raft that messages were lost.
+    pub(super) fn report_unreachable(&self) {
+        let raft = &self.endpoint.shared.raft;
+        if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+            self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
         }
     }
 
@@ -232,6 +252,7 @@ impl Peer {
         if !self.stopping.replace(true) {
             self.shared.stopped.store(true, Ordering::Release);
             self.report_dropped();
+            self.drain_faults();
             for kind in StreamKind::ALL {
                 let lane = lane_of(kind);
                 let link = &self.shared.links[lane];
@@ -245,6 +266,7 @@ impl Peer {
                 self.readers[lane].shutdown();
             }
             pipeline::halt(self.as_ref());
+            self.uploads.end_all();
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
             let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);
@@ -328,6 +350,10 @@ impl Resident for Peer {
     }
 
     fn tick(self: Rc<Self>, now: Instant) {
+        if !self.shared.faults.held().is_free() {
+            // Whatever became of the task, as every wait has a second reason to end.
+            self.look_at_faults();
+        }
         for kind in StreamKind::ALL {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);

@@ -3,17 +3,21 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
+use super::faults::Way;
 use super::handover::Handover;
 use super::input::{Input, NoHead};
+use super::shared::PeerShared;
 use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
 use crate::proto::codec::{StreamKind, decode_bare_message, screen};
+use crate::proto::fault::Side;
 use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
@@ -22,7 +26,7 @@ use crate::proto::limiter::PostSender;
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
-use crate::raftpb::MessageType;
+use crate::raftpb::{ClassCounts, Message, MessageType};
 
 /// From accept to the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +62,7 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAd
 pub(super) struct Served<'a> {
     pub(super) endpoint: &'a Rc<Endpoint>,
     pub(super) conn: Conn,
-    input: Input,
+    pub(super) input: Input,
     pub(super) guard: ServedGuard,
 }
 
@@ -105,9 +109,21 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         }
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
+                if refused.endpoint == Some(Route::Snapshot) {
+                    endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
+                }
                 endpoint.introduce(refused.introduction.clone(), remote);
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
+            }
+            // As if no listener were there.
+            Ok(Accepted::Stream { peer, .. }) if served.is_apart(Some(peer), Side::Sending) => {
+                return Err("refused by an injected fault");
+            }
+            Ok(Accepted::Pipeline(_) | Accepted::Snapshot(_) | Accepted::SnapshotPartial)
+                if served.is_apart(member_of(&request), Side::Receiving) =>
+            {
+                return Err("refused by an injected fault");
             }
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
@@ -119,19 +135,25 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                     Next::Close => return Ok(()),
                 }
             }
+            // Boxed: few connections are snapshots, and the others should not keep room for them.
+            Ok(Accepted::Snapshot(introduction)) => {
+                endpoint.introduce(introduction, remote);
+                Box::pin(served.snapshot(&request)).await;
+                return Ok(());
+            }
+            Ok(Accepted::SnapshotPartial) => {
+                Box::pin(served.tell_partial(&request)).await;
+                return Ok(());
+            }
             Ok(Accepted::Probing) => match served.probe(&request).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
-            Ok(_) => {
-                served.refuse(&Refused::later(Refusal::NotFound, Route::Pipeline, 1), None).await;
-                return Ok(());
-            }
         }
     }
 }
 
-fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
+pub(super) fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
     request.headers.server_from?.parse().ok()
 }
 
@@ -157,6 +179,12 @@ impl Served<'_> {
         let head = self.input.bytes()[..len].to_vec();
         self.input.consume(len);
         Ok(head)
+    }
+
+    /// True while connections of this member are to fail.
+    fn is_apart(&self, member: Option<MemberId>, side: Side) -> bool {
+        let peer = member.and_then(|id| self.endpoint.shared.peer(id));
+        peer.is_some_and(|peer| peer.faults.is_apart(side))
     }
 
     /// The connection goes on as a stream on the core of its peer.
@@ -219,7 +247,7 @@ impl Served<'_> {
         let limits = self.endpoint.shared.config.frames;
         let message = self.collect_body(request, limits.frame_bytes_max).await?;
         let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
-        self.endpoint.process_posted(message)
+        self.endpoint.take_posted(message)
     }
 
     /// The body behind a head, up to so many bytes; memory follows what arrives.
@@ -261,6 +289,11 @@ impl Served<'_> {
         endpoint.emit(&Event::RequestRefused { from: remote, refusal: refused.refusal.clone() });
         let mut answer = Vec::with_capacity(512);
         write_refused(&mut answer, refused, &endpoint.shared.own, now_unix_s());
+        self.answer_and_close(answer).await;
+    }
+
+    /// Sends the last answer of this connection.
+    pub(super) async fn answer_and_close(&mut self, answer: Vec<u8>) {
         self.guard.set_deadline(Instant::now() + LINGER_TIMEOUT);
         if self.conn.write_all(answer).await.is_ok() {
             self.linger().await;
@@ -283,8 +316,35 @@ impl Served<'_> {
 }
 
 impl Endpoint {
+    /// A message of `POST /raft` comes, by the faults of its peer if there are any.
+    fn take_posted(&self, message: Message) -> Result<(), Refusal> {
+        let peer = self.shared.peer(MemberId(message.from()));
+        match peer.filter(|peer| peer.faults.held().has_faults(Way::Posted)) {
+            Some(peer) => self.take_posted_by_faults(&peer, message),
+            None => self.process_posted(message),
+        }
+    }
+
+    /// What faults lose or hold back has arrived, as far as its sender can tell.
+    #[cold]
+    fn take_posted_by_faults(&self, peer: &Arc<PeerShared>, message: Message) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        let visited = peer.faults.visit(Way::Posted, Instant::now(), [message], |messages| {
+            messages.into_iter().for_each(|message| result = self.process_posted(message));
+        });
+        if visited.core_is_due {
+            peer.post_faults();
+        }
+        let lost: ClassCounts = visited.dropped.iter().collect();
+        for (class, messages) in lost.iter() {
+            let reason = RejectReason::Injected;
+            self.emit(&Event::Rejected { peer: peer.id, class, messages, reason });
+        }
+        result
+    }
+
     /// Hands a message of `POST /raft` to the host.
-    fn process_posted(&self, message: crate::raftpb::Message) -> Result<(), Refusal> {
+    pub(super) fn process_posted(&self, message: Message) -> Result<(), Refusal> {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);

@@ -9,16 +9,19 @@ use rustc_hash::FxHashMap;
 
 use super::cores::Cores;
 use super::drops::Drops;
+use super::faults::PeerFaults;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::{Link, Meters};
 use super::remote::RemoteShared;
+use super::snapshot::{Incoming, Outgoing};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Waiting};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
@@ -42,8 +45,32 @@ pub(crate) struct TransportShared {
     pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
+    /// Faults that the host has injected.
+    pub(crate) injections: Mutex<Injections>,
+    /// The door's own way of sending, for messages that faults have let go.
+    pub(crate) resend: Resend,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) remotes: Mutex<Remotes<Arc<RemoteShared>>>,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+}
+
+/// Sends messages to a peer, past its faults.
+pub(crate) type Resend = fn(&Arc<TransportShared>, &Arc<PeerShared>, Vec<Message>);
+
+/// Every fault that was injected and not mended, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Injections {
+    pub(crate) all: Vec<Injected>,
+    pub(crate) next: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Injected {
+    pub(crate) id: InjectionId,
+    pub(crate) injection: Arc<Injection>,
+    pub(crate) count: Arc<AtomicU64>,
 }
 
 /// Which writer a lane belongs to; also its number.
@@ -91,7 +118,7 @@ pub(crate) struct PeerShared {
     pub(crate) links: [Link; 2],
     /// What is to be posted.
     pub(crate) pipeline: Lane<Message>,
-    pub(crate) paused: AtomicBool,
+    pub(crate) faults: PeerFaults,
     pub(crate) stopped: AtomicBool,
     pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
@@ -133,8 +160,11 @@ impl TransportShared {
         let drain = |lane| (peer.drain(lane), DropReason::Stopped);
         let in_lanes = (0..peer.links.len()).map(drain);
         let to_post = (drain_unposted(&peer.pipeline), DropReason::Stopped);
-        self.report_snapshots_lost(&peer.core, peer.id, to_post.0.get(MessageClass::Snapshot));
-        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([to_post]) {
+        let injected = peer.faults.drain_sent();
+        let held_back = (injected.iter().collect::<ClassCounts>(), DropReason::Injected);
+        let snapshots = to_post.0.get(MessageClass::Snapshot) + held_back.0.get(MessageClass::Snapshot);
+        self.report_snapshots_lost(&peer.core, peer.id, snapshots);
+        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([to_post, held_back]) {
             for (class, messages) in counts.iter() {
                 peer.note_told(reason, class, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
@@ -221,7 +251,7 @@ impl PeerShared {
             pipeline: pipeline_lane(config, &core),
             core,
             slot: AtomicUsize::new(usize::MAX),
-            paused: AtomicBool::new(false),
+            faults: PeerFaults::new(id),
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
@@ -233,7 +263,7 @@ impl PeerShared {
     /// The same member, to be started on another core.
     pub(crate) fn moved(&self, transport: &TransportShared, core: Arc<CoreShared>) -> Self {
         let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
-        moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
+        moved.faults.take_over(&self.faults);
         moved
     }
 

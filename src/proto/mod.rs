@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, logs, or touches a socket.
 
 pub mod codec;
+pub mod fault;
 pub mod handshake;
 pub mod http;
 pub mod limiter;
@@ -13,6 +14,7 @@ pub mod pipeline;
 pub mod probe;
 pub mod remotes;
 pub mod route;
+pub mod snapshot;
 pub mod stats;
 pub mod status;
 pub mod stream;

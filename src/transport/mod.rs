@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+mod faults;
 mod send;
+mod snapshot;
 
+pub use faults::InjectionStats;
 pub use send::Sent;
 
 use crate::config::{Config, Placement};
@@ -20,7 +23,9 @@ use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::remote::{Remote, RemoteShared};
 use crate::io::shared::{PeerShared, TransportShared};
+use crate::io::snapshot::{Incoming, Outgoing};
 use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
+use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
 use crate::raft::Raft;
 
@@ -63,8 +68,12 @@ impl Transport {
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
+            injections: Mutex::default(),
+            resend: send::resend,
             metrics: Arc::default(),
             remotes: Mutex::default(),
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
         });
         let transport = Self { shared, local_addr };
         let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());
@@ -136,6 +145,7 @@ impl Transport {
             None => idlest(&self.shared.cores),
         };
         let peer = Arc::new(PeerShared::new(id, urls, &self.shared, Arc::clone(core), Arc::default()));
+        self.inject_all(&peer);
         peers.insert(id, Arc::clone(&peer));
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
@@ -316,6 +326,12 @@ impl Transport {
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
     }
 
+    /// What etcd counts, by member.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,
     /// and from inside `Raft::process`; only waiting for the ending must not be done there.
     pub fn stop(&self) -> Ending {
@@ -337,14 +353,14 @@ impl Transport {
 
     fn set_paused(&self, paused: bool) {
         for peer in self.peers().values() {
-            peer.paused.store(paused, Ordering::Relaxed);
+            peer.faults.set_paused(paused);
         }
     }
 
     fn set_peer_paused(&self, id: MemberId, paused: bool) {
         // Under the lock: who moves it takes this along.
         if let Some(peer) = self.peers().get(&id) {
-            peer.paused.store(paused, Ordering::Relaxed);
+            peer.faults.set_paused(paused);
         }
         if let Some(remote) = self.shared.remotes().get(id) {
             remote.paused.store(paused, Ordering::Relaxed);

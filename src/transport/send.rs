@@ -11,9 +11,10 @@ use super::Transport;
 use crate::cores::{Lane, Pushed, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
+use crate::io::faults::{Held, Way};
 use crate::io::letter::CoreShared;
-use crate::io::link::{Moment, Parcel, Put};
-use crate::io::shared::{Addressee, PIPELINE, PeerShared};
+use crate::io::link::{Moment, Parcel, Put, Visit};
+use crate::io::shared::{Addressee, PIPELINE, PeerShared, TransportShared};
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
 use crate::raft::Via;
@@ -55,6 +56,23 @@ impl Transport {
     pub fn send_ref<'a>(&self, batch: impl IntoIterator<Item = &'a Message>) -> Sent {
         Sender::new(self).send(batch.into_iter())
     }
+}
+
+/// Sends what faults have let go, on the core of the peer.
+pub(super) fn resend(shared: &Arc<TransportShared>, peer: &Arc<PeerShared>, messages: Vec<Message>) {
+    let transport = Transport { shared: Arc::clone(shared), local_addr: None };
+    let mut sender = Sender::new(&transport);
+    let mut visits = Visits::default();
+    messages.into_iter().for_each(|message| sender.put(peer, &mut visits, message));
+    sender.leave(peer, visits, true);
+}
+
+/// What of one peer a run has come to.
+#[derive(Default)]
+struct Visits<'p> {
+    links: [Option<Visit<'p>>; 2],
+    /// The lane of its pipeline.
+    pipeline: bool,
 }
 
 /// One call of [`Transport::send`].
@@ -105,28 +123,75 @@ impl<'a> Sender<'a> {
         }
         let peer = self.transport.shared.peer(MemberId(to));
         let Some(peer) = peer else { return self.hand_to_remote(MemberId(to), run) };
-        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
-        let (mut visits, mut is_to_post) = ([None, None], false);
+        let mut visits = Visits::default();
         for parcel in run.drain(..) {
-            let class = parcel.message().class();
-            let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
-                let put = match visits.get_mut(lane) {
-                    Some(visit) => {
-                        visit.get_or_insert_with(|| peer.links[lane].visit(self.moment)).put(parcel)
-                    }
-                    None => {
-                        is_to_post = true;
-                        put_to_post(&peer.pipeline, parcel)
-                    }
-                };
-                put.map_err(DropReason::LaneFull)
-            });
-            self.note_put(put, &*peer, class);
+            let held = peer.faults.held();
+            if held.is_free() {
+                self.put(&peer, &mut visits, parcel);
+            } else {
+                self.pass_faults(held, &peer, &mut visits, parcel);
+            }
         }
-        if is_to_post {
-            self.announce_posts(&peer.pipeline, &*peer);
+        self.leave(&peer, visits, last);
+    }
+
+    /// A message goes into its link.
+    #[inline]
+    fn put<'p>(&mut self, peer: &'p PeerShared, visits: &mut Visits<'p>, parcel: impl Parcel) {
+        let class = parcel.message().class();
+        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
+        let put = lane(peer, parcel.message(), frame_bytes_max).and_then(|lane| {
+            let put = match visits.links.get_mut(lane) {
+                Some(visit) => visit.get_or_insert_with(|| peer.links[lane].visit(self.moment)).put(parcel),
+                None => {
+                    visits.pipeline = true;
+                    put_to_post(&peer.pipeline, parcel)
+                }
+            };
+            put.map_err(DropReason::LaneFull)
+        });
+        self.note_put(put, peer, class);
+    }
+
+    /// A message meets what the host has put in its way on purpose.
+    #[cold]
+    fn pass_faults<'p>(
+        &mut self,
+        held: Held,
+        peer: &'p Arc<PeerShared>,
+        visits: &mut Visits<'p>,
+        parcel: impl Parcel,
+    ) {
+        if held.is_paused() {
+            return self.dropped(&**peer, DropReason::Paused, parcel.message().class());
         }
-        for (lane, mut visit) in visits.into_iter().enumerate() {
+        if !held.has_faults(Way::Sent) {
+            return self.put(peer, visits, parcel);
+        }
+        let before = self.sent;
+        let message = [parcel.into_message()];
+        let visited = peer.faults.visit(Way::Sent, self.moment.now, message, |messages| {
+            messages.into_iter().for_each(|message| self.put(peer, visits, message));
+        });
+        for lost in &visited.dropped {
+            self.dropped(&**peer, DropReason::Injected, lost.class());
+        }
+        if visited.core_is_due {
+            peer.post_faults();
+        }
+        // One was sent, however many have left.
+        let is_lost = self.sent.dropped > before.dropped;
+        self.sent = before;
+        self.sent.dropped += usize::from(is_lost);
+        self.sent.accepted += usize::from(!is_lost);
+    }
+
+    /// Ends the visits of a run.
+    fn leave<'p>(&mut self, peer: &'p Arc<PeerShared>, visits: Visits<'p>, last: bool) {
+        if visits.pipeline {
+            self.announce_posts(&peer.pipeline, &**peer);
+        }
+        for (lane, mut visit) in visits.links.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
                 visit.get_or_insert_with(|| peer.links[lane].visit(self.moment));
@@ -134,13 +199,13 @@ impl<'a> Sender<'a> {
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
                 if visit.end(last) {
-                    self.leave_to_core(&peer, lane);
+                    self.leave_to_core(peer, lane);
                 }
             }
         }
         // Stopped while this call was under way: its core may have looked for the last time.
         if peer.stopped.load(Ordering::SeqCst) {
-            self.transport.shared.tell_last(&peer);
+            self.transport.shared.tell_last(peer);
         }
     }
 
@@ -192,6 +257,7 @@ impl<'a> Sender<'a> {
         }
     }
 
+    #[inline]
     fn note_put(&mut self, put: Result<Put, DropReason>, to: &impl Addressee, class: MessageClass) {
         match put {
             Ok(Put::Taken) => self.sent.accepted += 1,
@@ -272,9 +338,6 @@ fn frame_bytes(message: &Message) -> usize {
 /// The lane of a message now, or the reason for which there is none.
 #[inline]
 fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, DropReason> {
-    if peer.paused.load(Ordering::Relaxed) {
-        return Err(DropReason::Paused);
-    }
     if frame_bytes(message) > frame_bytes_max {
         return Err(DropReason::TooLarge);
     }
@@ -282,6 +345,6 @@ fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<
     match route::pick(message.r#type(), working) {
         Via::Msgapp => Ok(0),
         Via::Message => Ok(1),
-        Via::Pipeline => Ok(PIPELINE),
+        Via::Pipeline | Via::Snapshot => Ok(PIPELINE),
     }
 }
