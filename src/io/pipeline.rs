@@ -14,6 +14,7 @@
 //! anything was written to it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::time::Instant;
@@ -64,7 +65,7 @@ pub(super) trait Poster: 'static {
 #[derive(Default)]
 pub(super) struct Pipeline {
     /// Taken from the lane, still counted there.
-    queue: RefCell<Waiting<Message>>,
+    queue: RefCell<VecDeque<Message>>,
     posts: RefCell<[Place; POSTS_IN_FLIGHT_MAX]>,
     kept: RefCell<Vec<Kept>>,
 }
@@ -90,7 +91,7 @@ impl Pipeline {
     fn next(&self) -> Option<(usize, Message)> {
         let mut posts = self.posts.borrow_mut();
         let place = posts.iter().position(|place| matches!(place, Place::Free))?;
-        let message = self.queue.borrow_mut().pop()?;
+        let message = self.queue.borrow_mut().pop_front()?;
         posts[place] = Place::Taken(None);
         Some((place, message))
     }
@@ -104,7 +105,7 @@ impl Pipeline {
         let mut posts = self.posts.borrow_mut();
         posts[place] = Place::Free;
         if posts.iter().all(|place| matches!(place, Place::Free)) {
-            *self.queue.borrow_mut() = Waiting::new();
+            *self.queue.borrow_mut() = VecDeque::new();
         }
     }
 
@@ -151,7 +152,9 @@ pub(super) fn look_after<P: Poster>(poster: &Rc<P>) {
     if poster.halted().is_some() {
         return halt(&**poster);
     }
-    poster.lane().take(&mut pipeline.queue.borrow_mut());
+    let mut came = Waiting::new();
+    poster.lane().take(&mut came);
+    pipeline.queue.borrow_mut().extend(std::iter::from_fn(|| came.pop()));
     while let Some((place, message)) = pipeline.next() {
         let of_task = Rc::clone(poster);
         let task = async move { work(&of_task, place, message).await };
@@ -164,7 +167,7 @@ pub(super) fn look_after<P: Poster>(poster: &Rc<P>) {
 pub(super) fn halt<P: Poster>(poster: &P) {
     let pipeline = poster.pipeline();
     let mut lost = drain_unposted(poster.lane());
-    while let Some(message) = pipeline.queue.borrow_mut().pop() {
+    for message in pipeline.queue.take() {
         poster.lane().release().add(&message);
         lost.add(message.class(), 1);
         poster.endpoint().core.guard(|| drop(message));
@@ -209,7 +212,7 @@ async fn work<P: Poster>(poster: &Rc<P>, place: usize, first: Message) {
         }
         // What is in it is the host's, and may panic when it goes.
         core.guard(|| drop(message));
-        next = poster.pipeline().queue.borrow_mut().pop();
+        next = poster.pipeline().queue.borrow_mut().pop_front();
     }
     poster.pipeline().free(place);
 }

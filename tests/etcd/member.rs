@@ -166,11 +166,6 @@ impl Host {
         told.refused += sent.dropped;
     }
 
-    /// The same for what a test sent itself.
-    pub fn note_refused(&self, messages: usize) {
-        self.told().refused += messages;
-    }
-
     /// That nothing happened to any stream since a mark: what etcd asks for beyond streams and
     /// messages (its probes) has no part in that.
     pub fn assert_quiet(&self, mark: usize) {
