@@ -22,6 +22,7 @@ use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
+use crate::proto::limiter::PostSender;
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
@@ -111,6 +112,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 if refused.endpoint == Some(Route::Snapshot) {
                     endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
                 }
+                endpoint.introduce(refused.introduction.clone(), remote);
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
@@ -126,12 +128,16 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
             }
-            Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
-                Next::Request => {}
-                Next::Close => return Ok(()),
-            },
+            Ok(Accepted::Pipeline(introduction)) => {
+                endpoint.introduce(introduction, remote);
+                match served.message(&request).await {
+                    Next::Request => {}
+                    Next::Close => return Ok(()),
+                }
+            }
             // Boxed: few connections are snapshots, and the others should not keep room for them.
-            Ok(Accepted::Snapshot(_)) => {
+            Ok(Accepted::Snapshot(introduction)) => {
+                endpoint.introduce(introduction, remote);
                 Box::pin(served.snapshot(&request)).await;
                 return Ok(());
             }
@@ -199,7 +205,8 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        let outcome = match self.endpoint.begin_post(&self.guard) {
+        let sender = self.post_sender(request);
+        let outcome = match self.endpoint.begin_post(sender, &self.guard) {
             Some(_post) => self.take_message(request).await,
             None => Err(Refusal::Busy),
         };
@@ -211,13 +218,28 @@ impl Served<'_> {
                 write_no_content(&mut answer, own, request.version_minor, keep_alive, now_unix_s());
                 self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
                 let written = self.conn.write_all(answer).await.is_ok();
-                if written && keep_alive { Next::Request } else { Next::Close }
+                if written && keep_alive {
+                    self.endpoint.keep(self.conn.remote.ip(), &self.guard);
+                    Next::Request
+                } else {
+                    Next::Close
+                }
             }
             Err(refusal) => {
                 let refused = Refused::later(refusal, Route::Pipeline, request.version_minor);
                 self.refuse(&refused, member_of(request)).await;
                 Next::Close
             }
+        }
+    }
+
+    /// Members have a share of their own, also where many have one address.
+    fn post_sender(&self, request: &RequestHead<'_>) -> PostSender {
+        let shared = &self.endpoint.shared;
+        let is_known = |&id: &MemberId| shared.peer(id).is_some() || shared.remotes().get(id).is_some();
+        match member_of(request).filter(is_known) {
+            Some(member) => PostSender::Member(member),
+            None => PostSender::Address(self.conn.remote.ip()),
         }
     }
 
