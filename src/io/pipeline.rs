@@ -220,10 +220,12 @@ async fn work<P: Poster>(poster: &Rc<P>, place: usize, first: Message) {
 fn succeeded<P: Poster>(poster: &P, message: &Message, size: usize, began: Instant) {
     poster.activate();
     poster.metrics().sent_bytes.add(size as u64);
-    if message.is(MessageType::MsgApp)
-        && let Some(follower) = poster.follower_stats()
-    {
-        follower.success(began.elapsed());
+    if message.is(MessageType::MsgApp) {
+        let now = Instant::now();
+        poster.endpoint().shared.metrics.server.sent_appends(now, 1, size as u64);
+        if let Some(follower) = poster.follower_stats() {
+            follower.success(now.saturating_duration_since(began));
+        }
     }
     if message.is(MessageType::MsgSnap) {
         report_snapshot(poster, SnapshotStatus::Finish);
