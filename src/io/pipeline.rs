@@ -222,7 +222,7 @@ fn succeeded<P: Poster>(poster: &P, message: &Message, size: usize, began: Insta
     poster.metrics().sent_bytes.add(size as u64);
     if message.is(MessageType::MsgApp) {
         let now = Instant::now();
-        poster.endpoint().shared.metrics.server.sent_appends(now, 1, size as u64);
+        poster.endpoint().shared.metrics.server.sent().add_at(now, 1, size as u64);
         if let Some(follower) = poster.follower_stats() {
             follower.success(now.saturating_duration_since(began));
         }

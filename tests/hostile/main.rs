@@ -20,7 +20,7 @@
 //! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`; of a post the tests of the pipeline |
 //! | 16 | a post that is never answered | the tests of the pipeline |
 //! | 17 | a probe that is never answered | the tests of probing |
-//! | 18 | foreign `from` values as labels | `tests/metrics.rs`: foreign_ids_and_addresses_take_a_bounded_number_of_label_values |
+//! | 18 | foreign `from` values as labels | `foreign_ids_and_addresses_take_a_bounded_number_of_label_values` |
 //! | 19 | what waits when a stream is replaced | `messages_for_a_member_that_left_are_reported_once`, `a_detach_tells_what_was_encoded_and_is_not_known_to_be_written` |
 //! | 20 | another message than an append in msgappv2 | `only_an_append_that_loses_nothing_goes_without_its_head` |
 //! | 21 | entries with a gap | `entries_with_a_gap_are_dropped_and_the_stream_stays` |
