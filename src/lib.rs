@@ -93,6 +93,8 @@ pub use io::{
     Signal,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
+#[cfg(feature = "io")]
+pub use proto::probe::{ProbeStats, RoundTripper};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "io")]

@@ -28,7 +28,6 @@ pub(super) struct Body {
     pub(super) text: Vec<u8>,
     /// True if that is all of it and nothing stands behind it: the connection can take another
     /// request.
-    #[expect(dead_code, reason = "for those who keep their connections")]
     pub(super) is_whole: bool,
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod link;
 mod listener;
 mod operation;
 mod peer;
+mod probe;
 mod reader;
 mod receipt;
 mod rent;

@@ -13,6 +13,7 @@ use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::insight::PeerStats;
+use super::probe::{self, Probes};
 use super::reader::{self, ReaderSlot};
 use super::round_trips::RoundTrips;
 use super::shared::{PeerShared, lane_of};
@@ -33,6 +34,7 @@ pub(crate) struct Peer {
     slot: usize,
     picker: RefCell<Picker>,
     status: RefCell<Status>,
+    pub(super) probes: Probes,
     /// Of both streams; `None` before the first.
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
@@ -96,6 +98,7 @@ impl Peer {
             readers: [reader(StreamKind::Msgapp), reader(StreamKind::Message)],
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
+            probes: Probes::new(endpoint.shared.config.probe_interval, Instant::now()),
             round_trips: RefCell::default(),
             endpoint,
             shared,
@@ -122,6 +125,11 @@ impl Peer {
 
     pub(super) fn update_urls(&self, urls: PeerUrls) {
         self.picker.borrow_mut().update(urls);
+        self.probes.restart(Instant::now());
+    }
+
+    pub(super) fn urls(&self) -> PeerUrls {
+        self.picker.borrow().urls().clone()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -238,6 +246,7 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
+            self.probes.shutdown();
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
             let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);
@@ -264,6 +273,7 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+        probe::tick(&self, now);
     }
 
     fn panicked(self: Rc<Self>, task: &'static str) {

@@ -20,6 +20,7 @@ use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
+use crate::proto::probe::{ProbeStats, RoundTripper};
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
 use crate::raftpb::{ClassCounts, MessageClass};
@@ -64,6 +65,8 @@ pub(crate) struct PeerShared {
     pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
+    /// What its probers found; by the number of their `RoundTripper`.
+    probes: Mutex<[ProbeStats; 2]>,
     /// What etcd counts of it; stays when the peer goes.
     pub(crate) metrics: Arc<PeerMetrics>,
     /// What etcd tells of it in the leader's statistics; goes with the peer.
@@ -146,6 +149,7 @@ impl PeerShared {
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
+            probes: Mutex::default(),
             metrics: meters.peer,
             follower_stats,
         }
@@ -156,6 +160,14 @@ impl PeerShared {
         let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
         moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
         moved
+    }
+
+    pub(super) fn set_probe(&self, which: RoundTripper, stats: ProbeStats) {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()] = stats;
+    }
+
+    pub(crate) fn probe(&self, which: RoundTripper) -> ProbeStats {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()].clone()
     }
 
     pub(crate) fn urls(&self) -> PeerUrls {
