@@ -41,11 +41,14 @@ pub enum DropReason {
     /// Where there was no room, a heartbeat that waited took over what this one said: nothing is lost,
     /// and raft is told nothing.
     Superseded,
+    /// Lost by a fault that the host injected, or held back by one when the peer was stopped or moved.
+    /// Raft is told nothing, as of a message that a network loses.
+    Injected,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
         Self::LaneFull(Refused::Process),
@@ -56,12 +59,13 @@ impl DropReason {
         Self::UnknownPeer,
         Self::Stopped,
         Self::Superseded,
+        Self::Injected,
     ];
 
     /// True if raft is told that the peer is unreachable: not of what the host holds back on purpose,
     /// nor of what is superfluous.
     pub(crate) const fn is_loss(self) -> bool {
-        !matches!(self, Self::Paused | Self::Superseded)
+        !matches!(self, Self::Paused | Self::Superseded | Self::Injected)
     }
 
     /// Its place in [`DropReason::ALL`].
@@ -77,6 +81,7 @@ impl DropReason {
             Self::UnknownPeer => 7,
             Self::Stopped => 8,
             Self::Superseded => 9,
+            Self::Injected => 10,
         }
     }
 
@@ -94,6 +99,7 @@ impl DropReason {
             Self::UnknownPeer => "unknown_peer",
             Self::Stopped => "stopped",
             Self::Superseded => "superseded",
+            Self::Injected => "injected",
         }
     }
 }
@@ -111,17 +117,20 @@ pub enum RejectReason {
     /// The host had left it in `Raft::process` when the peer was removed or moved, or the transport
     /// stopped.
     Stopped,
+    /// Lost by a fault that the host injected, or held back by one when the peer was stopped or moved.
+    Injected,
 }
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Implausible(Implausible::To),
         Self::Implausible(Implausible::From),
         Self::Implausible(Implausible::Entries),
         Self::HostFull,
         Self::Paused,
         Self::Stopped,
+        Self::Injected,
     ];
 
     /// Its place in [`RejectReason::ALL`].
@@ -133,6 +142,7 @@ impl RejectReason {
             Self::HostFull => 3,
             Self::Paused => 4,
             Self::Stopped => 5,
+            Self::Injected => 6,
         }
     }
 
@@ -146,6 +156,7 @@ impl RejectReason {
             Self::HostFull => "host_full",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
+            Self::Injected => "injected",
         }
     }
 }

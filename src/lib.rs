@@ -93,12 +93,13 @@ pub use io::{
     Signal,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
+pub use proto::fault::{Fault, Injection, InjectionId, Side};
 #[cfg(feature = "io")]
 pub use proto::probe::{ProbeStats, RoundTripper};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "io")]
-pub use transport::{Sent, Transport};
+pub use transport::{InjectionStats, Sent, Transport};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

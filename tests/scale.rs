@@ -23,8 +23,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PAIRS: usize = 500;
 
 /// Two listeners of three descriptors, and four streams of two at either end at most; and one more
-/// for each stream while it is being dialled.
-const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4;
+/// for each stream while it is being dialled. Two probers at either end, of which one keeps its
+/// connection: one descriptor at either end, and one more while it is made.
+const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4 + 4 * (1 + 1) + 4;
 
 /// What the test and the cores have open beside them.
 const DESCRIPTORS_BESIDE: usize = 64;

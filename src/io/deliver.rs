@@ -1,5 +1,6 @@
 //! Handing over to the host what a stream brought, and keeping what it leaves.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::link::rank;
@@ -64,7 +65,7 @@ impl Peer {
     /// Counts what a step of the decoder brought, after the read that ended at `read_at`, and hands it
     /// over. `batch` is empty afterwards.
     pub(super) fn receive(
-        &self,
+        self: &Rc<Self>,
         kind: StreamKind,
         batch: &mut Vec<Message>,
         received: Received,
@@ -77,10 +78,15 @@ impl Peer {
 
     /// Hands a batch to the host, in order, behind what it has left and proposals apart. `batch` is
     /// empty afterwards.
-    fn deliver(&self, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
-        if self.is_paused() {
-            return self.reject(batch, RejectReason::Paused);
+    fn deliver(self: &Rc<Self>, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
+        let held = self.shared.faults.held();
+        if held.is_free() || self.pass_faults(held, kind, batch) {
+            self.deliver_now(kind, batch, decoded_at);
         }
+    }
+
+    /// As [`Peer::deliver`], past the faults.
+    pub(super) fn deliver_now(&self, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
@@ -105,7 +111,7 @@ impl Peer {
     }
 
     /// Another offer of what the host has left, if it has left something.
-    pub(super) fn offer_again(&self, kind: StreamKind) {
+    pub(super) fn offer_again(self: &Rc<Self>, kind: StreamKind) {
         if count(&self.readers[lane_of(kind)].backlog.borrow()) > 0 {
             self.deliver(kind, &mut Vec::new(), Instant::now());
         }
@@ -183,14 +189,14 @@ impl Peer {
         });
     }
 
-    fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
+    pub(super) fn reject(&self, batch: &mut Vec<Message>, reason: RejectReason) {
         if !batch.is_empty() {
             self.tell_rejected(batch.iter().collect(), reason);
             batch.clear();
         }
     }
 
-    fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
+    pub(super) fn tell_rejected(&self, counts: ClassCounts, reason: RejectReason) {
         let peer = self.shared.id;
         for (class, messages) in counts.iter() {
             self.shared.metrics.rejected.count(reason, class, messages);

@@ -10,6 +10,7 @@ use super::peer::Peer;
 use super::shared::lane_of;
 use crate::event::DialError;
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::Side;
 use crate::proto::handshake::{DIAL_BODY_BYTES_MAX, judge, needs_body, write_stream_request};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::peer_url::PeerUrl;
@@ -31,6 +32,9 @@ pub(super) async fn stream(
     kind: StreamKind,
     url: &PeerUrl,
 ) -> Result<Established, DialError> {
+    if peer.shared.faults.is_apart(Side::Receiving) {
+        return Err(DialError::Connect("refused by an injected fault".to_owned()));
+    }
     let stop = Stop {
         waits: &peer.waits,
         is_stopping: &|| peer.is_stopping(),

@@ -89,7 +89,7 @@ mod tests {
         for reason in DropReason::ALL {
             drops.note_told(reason, MessageClass::Heartbeat, 1);
         }
-        let silent = [DropReason::Paused, DropReason::Superseded];
+        let silent = [DropReason::Paused, DropReason::Superseded, DropReason::Injected];
         assert_eq!(drops.lost() as usize, DropReason::ALL.len() - silent.len());
         assert!(silent.into_iter().all(|reason| !reason.is_loss()));
         assert_eq!(drops.snapshot()[DropReason::Paused.index()][MessageClass::Heartbeat.index()], 1);

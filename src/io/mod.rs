@@ -22,6 +22,7 @@ mod doorbell;
 mod drops;
 mod echo;
 mod endpoint;
+pub(crate) mod faults;
 mod guard;
 mod handover;
 mod input;

@@ -43,6 +43,14 @@ pub(crate) struct Peer {
     /// Ended early when the peer is stopped.
     pub(super) waits: Waits,
     pub(super) tasks: Rc<TaskCount>,
+    pub(super) faults: FaultTask,
+}
+
+/// The task that lets messages go that faults have held back.
+#[derive(Debug, Default)]
+pub(super) struct FaultTask {
+    pub(super) is_running: Cell<bool>,
+    pub(super) look_again: Cell<bool>,
 }
 
 /// What only the core knows of a stream writer's connection; the rest is its [`Link`].
@@ -73,6 +81,9 @@ impl Peer {
         peer.shared.slot.store(slot, Ordering::Release);
         // What senders dropped before anybody could be told here.
         peer.report_dropped();
+        if !peer.shared.faults.held().is_free() {
+            peer.look_at_faults();
+        }
         for kind in StreamKind::ALL {
             reader::start(&peer, kind);
         }
@@ -106,6 +117,7 @@ impl Peer {
             stopping: Cell::new(false),
             waits: Waits::default(),
             tasks: Rc::default(),
+            faults: FaultTask::default(),
         }
     }
 
@@ -137,7 +149,7 @@ impl Peer {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.shared.paused.load(Ordering::Relaxed)
+        self.shared.faults.held().is_paused()
     }
 
     // ---- sending -------------------------------------------------------------------------------
@@ -234,6 +246,7 @@ impl Peer {
         if !self.stopping.replace(true) {
             self.shared.stopped.store(true, Ordering::Release);
             self.report_dropped();
+            self.drain_faults();
             for kind in StreamKind::ALL {
                 let lane = lane_of(kind);
                 let link = &self.shared.links[lane];
@@ -269,6 +282,10 @@ impl Resident for Peer {
     }
 
     fn tick(self: Rc<Self>, now: Instant) {
+        if !self.shared.faults.held().is_free() {
+            // Whatever became of the task, as every wait has a second reason to end.
+            self.look_at_faults();
+        }
         for kind in StreamKind::ALL {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);

@@ -3,17 +3,21 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
+use super::faults::Way;
 use super::handover::Handover;
 use super::input::{Input, NoHead};
+use super::shared::PeerShared;
 use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
 use crate::proto::codec::{StreamKind, decode_bare_message, screen};
+use crate::proto::fault::Side;
 use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
@@ -21,7 +25,7 @@ use crate::proto::http::head::{HeadSearch, RequestHead};
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
-use crate::raftpb::MessageType;
+use crate::raftpb::{ClassCounts, Message, MessageType};
 
 /// From accept to the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,6 +111,13 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
+            // As if no listener were there.
+            Ok(Accepted::Stream { peer, .. }) if served.is_apart(Some(peer), Side::Sending) => {
+                return Err("refused by an injected fault");
+            }
+            Ok(Accepted::Pipeline(_)) if served.is_apart(member_of(&request), Side::Receiving) => {
+                return Err("refused by an injected fault");
+            }
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
             }
@@ -154,6 +165,12 @@ impl Served<'_> {
         Ok(head)
     }
 
+    /// True while connections of this member are to fail.
+    fn is_apart(&self, member: Option<MemberId>, side: Side) -> bool {
+        let peer = member.and_then(|id| self.endpoint.shared.peer(id));
+        peer.is_some_and(|peer| peer.faults.is_apart(side))
+    }
+
     /// The connection goes on as a stream on the core of its peer.
     fn become_stream(
         self,
@@ -198,7 +215,7 @@ impl Served<'_> {
         let limits = self.endpoint.shared.config.frames;
         let message = self.collect_body(request, limits.frame_bytes_max).await?;
         let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
-        self.endpoint.process_posted(message)
+        self.endpoint.take_posted(message)
     }
 
     /// The body behind a head, up to so many bytes; memory follows what arrives.
@@ -262,8 +279,35 @@ impl Served<'_> {
 }
 
 impl Endpoint {
+    /// A message of `POST /raft` comes, by the faults of its peer if there are any.
+    fn take_posted(&self, message: Message) -> Result<(), Refusal> {
+        let peer = self.shared.peer(MemberId(message.from()));
+        match peer.filter(|peer| peer.faults.held().has_faults(Way::Posted)) {
+            Some(peer) => self.take_posted_by_faults(&peer, message),
+            None => self.process_posted(message),
+        }
+    }
+
+    /// What faults lose or hold back has arrived, as far as its sender can tell.
+    #[cold]
+    fn take_posted_by_faults(&self, peer: &Arc<PeerShared>, message: Message) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        let visited = peer.faults.visit(Way::Posted, Instant::now(), [message], |messages| {
+            messages.into_iter().for_each(|message| result = self.process_posted(message));
+        });
+        if visited.core_is_due {
+            peer.post_faults();
+        }
+        let lost: ClassCounts = visited.dropped.iter().collect();
+        for (class, messages) in lost.iter() {
+            let reason = RejectReason::Injected;
+            self.emit(&Event::Rejected { peer: peer.id, class, messages, reason });
+        }
+        result
+    }
+
     /// Hands a message of `POST /raft` to the host.
-    fn process_posted(&self, message: crate::raftpb::Message) -> Result<(), Refusal> {
+    pub(super) fn process_posted(&self, message: Message) -> Result<(), Refusal> {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::cores::Cores;
 use super::drops::Drops;
+use super::faults::PeerFaults;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::{Link, Meters};
@@ -18,12 +19,13 @@ use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::probe::{ProbeStats, RoundTripper};
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::Raft;
-use crate::raftpb::{ClassCounts, MessageClass};
+use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// One transport.
 pub(crate) struct TransportShared {
@@ -40,7 +42,29 @@ pub(crate) struct TransportShared {
     pub(crate) slots: Box<[AtomicUsize]>,
     /// What moments are counted from, to fit an atomic.
     pub(crate) epoch: Instant,
+    /// Faults that the host has injected.
+    pub(crate) injections: Mutex<Injections>,
+    /// The door's own way of sending, for messages that faults have let go.
+    pub(crate) resend: Resend,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Sends messages to a peer, past its faults.
+pub(crate) type Resend = fn(&Arc<TransportShared>, &Arc<PeerShared>, Vec<Message>);
+
+/// Every fault that was injected and not mended, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Injections {
+    pub(crate) all: Vec<Injected>,
+    pub(crate) next: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Injected {
+    pub(crate) id: InjectionId,
+    pub(crate) injection: Arc<Injection>,
+    pub(crate) count: Arc<AtomicU64>,
 }
 
 /// Which writer a lane belongs to; also its number.
@@ -60,7 +84,7 @@ pub(crate) struct PeerShared {
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
     pub(crate) links: [Link; 2],
-    pub(crate) paused: AtomicBool,
+    pub(crate) faults: PeerFaults,
     pub(crate) stopped: AtomicBool,
     pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
@@ -89,7 +113,9 @@ impl TransportShared {
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
         let drain = |lane| (peer.drain(lane), DropReason::Stopped);
         let in_lanes = (0..peer.links.len()).map(drain);
-        for (counts, reason) in peer.drops.take().chain(in_lanes) {
+        let injected = peer.faults.drain_sent();
+        let held_back = (injected.iter().collect(), DropReason::Injected);
+        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([held_back]) {
             for (class, messages) in counts.iter() {
                 peer.note_told(reason, class, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
@@ -145,7 +171,7 @@ impl PeerShared {
             links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
             core,
             slot: AtomicUsize::new(usize::MAX),
-            paused: AtomicBool::new(false),
+            faults: PeerFaults::new(id),
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
@@ -158,7 +184,7 @@ impl PeerShared {
     /// The same member, to be started on another core.
     pub(crate) fn moved(&self, transport: &TransportShared, core: Arc<CoreShared>) -> Self {
         let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
-        moved.paused.store(self.paused.load(Ordering::Relaxed), Ordering::Relaxed);
+        moved.faults.take_over(&self.faults);
         moved
     }
 

@@ -15,6 +15,7 @@ use crate::buf::Chain;
 use crate::cores::Claimed;
 use crate::event::{Direction, DropReason, Event};
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::Side;
 use crate::proto::status::{Action, Source};
 use crate::proto::stream::BodyFraming;
 
@@ -62,7 +63,7 @@ pub(super) async fn attach(
     framing: BodyFraming,
 ) {
     let _at_last = ShutAtLast(conn.shut());
-    if !peer.wait_to_replace(kind).await {
+    if !peer.wait_to_replace(kind).await || peer.shared.faults.is_apart(Side::Sending) {
         return;
     }
     let generation = peer.begin_attach(kind, &conn);
@@ -232,6 +233,12 @@ impl Peer {
         }
     }
 
+    /// The connection there is, if any, is broken.
+    pub(super) fn break_writer(&self, kind: StreamKind, action: Action, reason: &str) {
+        let generation = self.writers[lane_of(kind)].borrow().generation;
+        self.writer_failed(kind, generation, action, reason);
+    }
+
     /// Lets go of the current connection, if there is one, and tells what is lost with it.
     fn detach(&self, kind: StreamKind, reason: &str) -> bool {
         let lane = lane_of(kind);
@@ -271,8 +278,7 @@ impl Peer {
         self.note_heartbeats(lane, heartbeats);
         self.look_after(lane);
         if result.is_err() {
-            let generation = self.writers[lane].borrow().generation;
-            self.writer_failed(kind, generation, Action::Heartbeat, "a write made no progress in time");
+            self.break_writer(kind, Action::Heartbeat, "a write made no progress in time");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, logs, or touches a socket.
 
 pub mod codec;
+pub mod fault;
 pub mod handshake;
 pub mod http;
 pub mod limiter;

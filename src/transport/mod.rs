@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+mod faults;
 mod send;
 
+pub use faults::InjectionStats;
 pub use send::Sent;
 
 use crate::config::{Config, Placement};
@@ -63,6 +65,8 @@ impl Transport {
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
             epoch: Instant::now(),
+            injections: Mutex::default(),
+            resend: send::resend,
             metrics: Arc::default(),
         });
         let transport = Self { shared, local_addr };
@@ -135,6 +139,7 @@ impl Transport {
             None => idlest(&self.shared.cores),
         };
         let peer = Arc::new(PeerShared::new(id, urls, &self.shared, Arc::clone(core), Arc::default()));
+        self.inject_all(&peer);
         peers.insert(id, Arc::clone(&peer));
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
@@ -290,14 +295,14 @@ impl Transport {
 
     fn set_paused(&self, paused: bool) {
         for peer in self.peers().values() {
-            peer.paused.store(paused, Ordering::Relaxed);
+            peer.faults.set_paused(paused);
         }
     }
 
     fn set_peer_paused(&self, id: MemberId, paused: bool) {
         // Under the lock: who moves it takes this along.
         if let Some(peer) = self.peers().get(&id) {
-            peer.paused.store(paused, Ordering::Relaxed);
+            peer.faults.set_paused(paused);
         }
     }
 

@@ -10,9 +10,10 @@ use smallvec::SmallVec;
 use super::Transport;
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
+use crate::io::faults::{Held, Way};
 use crate::io::letter::CoreShared;
-use crate::io::link::{Moment, Parcel, Put};
-use crate::io::shared::PeerShared;
+use crate::io::link::{Moment, Parcel, Put, Visit};
+use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
 use crate::raft::{SnapshotStatus, Via};
@@ -55,6 +56,18 @@ impl Transport {
         Sender::new(self).send(batch.into_iter())
     }
 }
+
+/// Sends what faults have let go, on the core of the peer.
+pub(super) fn resend(shared: &Arc<TransportShared>, peer: &Arc<PeerShared>, messages: Vec<Message>) {
+    let transport = Transport { shared: Arc::clone(shared), local_addr: None };
+    let mut sender = Sender::new(&transport);
+    let mut visits = [None, None];
+    messages.into_iter().for_each(|message| sender.put(peer, &mut visits, message));
+    sender.leave(peer, visits, true);
+}
+
+/// The links of one peer that a run has come to.
+type Visits<'p> = [Option<Visit<'p>>; 2];
 
 /// One call of [`Transport::send`].
 struct Sender<'a> {
@@ -108,23 +121,72 @@ impl<'a> Sender<'a> {
             run.clear();
             return self.unknown(MemberId(to), counts);
         };
-        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
         let mut visits = [None, None];
         for parcel in run.drain(..) {
-            let class = parcel.message().class();
-            let put = lane(&peer, parcel.message(), frame_bytes_max).and_then(|lane| {
-                let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit(self.moment));
-                visit.put(parcel).map_err(DropReason::LaneFull)
-            });
-            match put {
-                Ok(Put::Taken) => self.sent.accepted += 1,
-                Ok(Put::Superseded) => {
-                    self.sent.accepted += 1;
-                    self.count(&peer, DropReason::Superseded, class);
-                }
-                Err(reason) => self.dropped(&peer, reason, class),
+            let held = peer.faults.held();
+            if held.is_free() {
+                self.put(&peer, &mut visits, parcel);
+            } else {
+                self.pass_faults(held, &peer, &mut visits, parcel);
             }
         }
+        self.leave(&peer, visits, last);
+    }
+
+    /// A message goes into its link.
+    #[inline]
+    fn put<'p>(&mut self, peer: &'p PeerShared, visits: &mut Visits<'p>, parcel: impl Parcel) {
+        let class = parcel.message().class();
+        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
+        let put = lane(peer, parcel.message(), frame_bytes_max).and_then(|lane| {
+            let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit(self.moment));
+            visit.put(parcel).map_err(DropReason::LaneFull)
+        });
+        match put {
+            Ok(Put::Taken) => self.sent.accepted += 1,
+            Ok(Put::Superseded) => {
+                self.sent.accepted += 1;
+                self.count(peer, DropReason::Superseded, class);
+            }
+            Err(reason) => self.dropped(peer, reason, class),
+        }
+    }
+
+    /// A message meets what the host has put in its way on purpose.
+    #[cold]
+    fn pass_faults<'p>(
+        &mut self,
+        held: Held,
+        peer: &'p Arc<PeerShared>,
+        visits: &mut Visits<'p>,
+        parcel: impl Parcel,
+    ) {
+        if held.is_paused() {
+            return self.dropped(peer, DropReason::Paused, parcel.message().class());
+        }
+        if !held.has_faults(Way::Sent) {
+            return self.put(peer, visits, parcel);
+        }
+        let before = self.sent;
+        let message = [parcel.into_message()];
+        let visited = peer.faults.visit(Way::Sent, self.moment.now, message, |messages| {
+            messages.into_iter().for_each(|message| self.put(peer, visits, message));
+        });
+        for lost in &visited.dropped {
+            self.dropped(peer, DropReason::Injected, lost.class());
+        }
+        if visited.core_is_due {
+            peer.post_faults();
+        }
+        // One was sent, however many have left.
+        let is_lost = self.sent.dropped > before.dropped;
+        self.sent = before;
+        self.sent.dropped += usize::from(is_lost);
+        self.sent.accepted += usize::from(!is_lost);
+    }
+
+    /// Ends the visits of a run.
+    fn leave<'p>(&mut self, peer: &'p Arc<PeerShared>, visits: Visits<'p>, last: bool) {
         for (lane, mut visit) in visits.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
@@ -133,13 +195,13 @@ impl<'a> Sender<'a> {
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
                 if visit.end(last) {
-                    self.leave_to_core(&peer, lane);
+                    self.leave_to_core(peer, lane);
                 }
             }
         }
         // Stopped while this call was under way: its core may have looked for the last time.
         if peer.stopped.load(Ordering::SeqCst) {
-            self.transport.shared.tell_last(&peer);
+            self.transport.shared.tell_last(peer);
         }
     }
 
@@ -206,9 +268,6 @@ impl Drop for Sender<'_> {
 /// The lane of a message now, or the reason for which there is none.
 #[inline]
 fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, DropReason> {
-    if peer.paused.load(Ordering::Relaxed) {
-        return Err(DropReason::Paused);
-    }
     let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
     if frame > frame_bytes_max {
         return Err(DropReason::TooLarge);
