@@ -109,7 +109,7 @@ impl Peer {
             readers: [reader(StreamKind::Msgapp), reader(StreamKind::Message)],
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
-            probes: Probes::new(endpoint.shared.config.probe_interval, Instant::now()),
+            probes: Probes::new(endpoint.shared.config.probe_interval, slot, Instant::now()),
             round_trips: RefCell::default(),
             endpoint,
             shared,

@@ -17,9 +17,15 @@ use crate::proto::probe::{
     ANSWER_BYTES_MAX, HealthEdge, Look, Prober, RoundTripper, WallTime, parse_probe_answer,
 };
 
+/// Between the probes of peers that were added at once: 500 of a core take turns within 4 s, where all
+/// together would need 20 MB for a moment.
+const SPREAD: Duration = Duration::from_millis(8);
+
 /// The probers of a peer, by the number of their [`RoundTripper`]; none if probing is switched off.
 pub(super) struct Probes {
     interval: Option<Duration>,
+    /// How much later than the first peer of this core it is probed.
+    phase: Duration,
     slots: RefCell<Option<[Slot; 2]>>,
 }
 
@@ -35,8 +41,11 @@ struct Slot {
 }
 
 impl Probes {
-    pub(super) fn new(interval: Option<Duration>, now: Instant) -> Self {
-        let probes = Self { interval, slots: RefCell::default() };
+    /// For the peer in this slot of its core.
+    pub(super) fn new(interval: Option<Duration>, slot: usize, now: Instant) -> Self {
+        let places = interval.map_or(1, |interval| (interval.as_nanos() / SPREAD.as_nanos()).max(1));
+        let phase = SPREAD * (slot as u128 % places) as u32;
+        let probes = Self { interval, phase, slots: RefCell::default() };
         probes.restart(now);
         probes
     }
@@ -46,7 +55,8 @@ impl Probes {
         self.shutdown();
         let Some(interval) = self.interval else { return };
         let generation = self.slots.borrow().as_ref().map_or(0, |slots| slots[0].generation + 1);
-        let slot = || Slot { prober: Prober::new(interval, now), shut: None, kept: None, generation };
+        let start = now + self.phase;
+        let slot = || Slot { prober: Prober::new(interval, start), shut: None, kept: None, generation };
         *self.slots.borrow_mut() = Some([slot(), slot()]);
     }
 
