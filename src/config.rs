@@ -101,6 +101,13 @@ pub struct Config {
     pub handshakes_max: usize,
     /// The same from one address. 32.
     pub handshakes_per_address_max: usize,
+    /// Bytes of a database that is received. 16 GiB, twice the largest that etcd recommends.
+    pub snapshot_bytes_max: u64,
+    /// A snapshot that moves less than 1 KiB a second for so long is given up. 30 s.
+    pub snapshot_stall_timeout: Duration,
+    /// What came of a snapshot that was cut is kept for so long, for a sender that is raftring too and
+    /// comes again. 2 minutes; zero keeps nothing.
+    pub snapshot_resume_time: Duration,
     /// Between two probes of a peer by each of the two probers. 4 s: less than the 5 s for which
     /// a member keeps an idle connection. `None` sends no probes; they are answered all the same.
     pub probe_interval: Option<Duration>,
@@ -161,6 +168,9 @@ impl Config {
             lane_bytes_max: 64 << 20,
             handshakes_max: 256,
             handshakes_per_address_max: 32,
+            snapshot_bytes_max: 16 << 30,
+            snapshot_stall_timeout: Duration::from_secs(30),
+            snapshot_resume_time: Duration::from_secs(120),
             probe_interval: Some(PROBE_INTERVAL),
             stream_round_trips: true,
             routes: None,
@@ -236,6 +246,12 @@ impl Config {
         if self.frames.entries_max == 0 {
             return wrong("frames.entries_max", "with 0 no entry could ever come in; the default is 2^20");
         }
+        if self.snapshot_bytes_max == 0 {
+            return wrong(
+                "snapshot_bytes_max",
+                "with 0 no snapshot could ever come in; the default is 16 GiB",
+            );
+        }
         Ok(())
     }
 
@@ -245,6 +261,7 @@ impl Config {
             ("read_timeout", self.read_timeout),
             ("write_timeout", self.write_timeout),
             ("dial_timeout", self.dial_timeout),
+            ("snapshot_stall_timeout", self.snapshot_stall_timeout),
             ("route_timeout", self.route_timeout),
             ("probe_interval", self.probe_interval.unwrap_or(PROBE_INTERVAL)),
         ];
@@ -253,6 +270,10 @@ impl Config {
                 let advice = format!("{time:?} is out of range: give 200 ms to 1 h");
                 return Err(ConfigError { setting, advice });
             }
+        }
+        if self.snapshot_resume_time > TIMEOUT_MAX {
+            let advice = format!("{:?} is out of range: give up to 1 h", self.snapshot_resume_time);
+            return Err(ConfigError { setting: "snapshot_resume_time", advice });
         }
         if self.heartbeat_interval * 2 > self.read_timeout {
             let advice = "must be at most half of read_timeout, or one late heartbeat ends a stream; etcd uses a third";
@@ -309,6 +330,9 @@ mod tests {
         assert_eq!(refused(|c| c.handshakes_per_address_max = 0), "handshakes_per_address_max");
         assert_eq!(refused(|c| c.frames.frame_bytes_max = 1), "frames.frame_bytes_max");
         assert_eq!(refused(|c| c.frames.entries_max = 0), "frames.entries_max");
+        assert_eq!(refused(|c| c.snapshot_bytes_max = 0), "snapshot_bytes_max");
+        assert_eq!(refused(|c| c.snapshot_stall_timeout = Duration::ZERO), "snapshot_stall_timeout");
+        assert_eq!(refused(|c| c.snapshot_resume_time = Duration::MAX), "snapshot_resume_time");
         assert_eq!(refused(|c| c.probe_interval = Some(Duration::ZERO)), "probe_interval");
         assert_eq!(refused(|c| c.route_timeout = Duration::ZERO), "route_timeout");
         assert_eq!(refused(|c| c.route_body_bytes_max = usize::MAX), "route_body_bytes_max");

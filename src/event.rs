@@ -8,6 +8,7 @@ use crate::id::MemberId;
 use crate::proto::codec::{Implausible, StreamKind};
 use crate::proto::handshake::{DialRefusal, Refusal};
 use crate::proto::probe::{RoundTripper, Warning};
+use crate::proto::snapshot::{NoSlot, SizeMismatch};
 use crate::proto::stream::ReadError;
 use crate::raftpb::MessageClass;
 
@@ -191,6 +192,68 @@ impl fmt::Display for DialError {
 
 impl std::error::Error for DialError {}
 
+/// Why a snapshot did not arrive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The message is no MsgSnap.
+    NotASnapshot,
+    /// `to` is no peer.
+    UnknownPeer,
+    /// The peer is cut off on purpose.
+    Paused,
+    /// Others are under way.
+    Busy(NoSlot),
+    /// The message itself is larger than receivers accept.
+    MessageTooLarge {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The source failed.
+    Source(String),
+    /// The source does not hold what it declared.
+    Size(SizeMismatch),
+    /// The peer was not reached, or broke the connection.
+    Connection(String),
+    /// It moved too little for too long, or did not answer.
+    Stalled,
+    /// The peer says that we were removed from the cluster (403).
+    MemberRemoved,
+    /// The peer answered with something else than 204, in its words.
+    Refused(String),
+    /// The host cancelled it.
+    Cancelled,
+    /// The peer was removed or moved, or the transport stopped.
+    Stopped,
+    /// A bug of ours, or of the host's source: the task that sent it ended early.
+    Panicked,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotASnapshot => f.write_str("the message is no MsgSnap"),
+            Self::UnknownPeer => f.write_str("member not found"),
+            Self::Paused => f.write_str("the peer is paused"),
+            Self::Busy(slot) => slot.fmt(f),
+            Self::MessageTooLarge { bytes } => {
+                write!(f, "the message of {bytes} bytes is larger than receivers accept")
+            }
+            Self::Source(why) => write!(f, "the source failed: {why}"),
+            Self::Size(mismatch) => mismatch.fmt(f),
+            Self::Connection(why) => f.write_str(why),
+            Self::Stalled => f.write_str("it made no progress"),
+            Self::MemberRemoved => f.write_str("the member has been permanently removed from the cluster"),
+            Self::Refused(answer) => f.write_str(answer),
+            Self::Cancelled => f.write_str("it was cancelled"),
+            Self::Stopped => f.write_str("the peer or the transport was stopped"),
+            Self::Panicked => f.write_str("the task that sent it panicked"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
 /// Something happened on a core.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -308,6 +371,48 @@ pub enum Event {
         messages: usize,
         /// Why.
         reason: RejectReason,
+    },
+    /// A snapshot begins to leave.
+    SnapshotSendBegan {
+        /// To whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database.
+        bytes: u64,
+        /// Where it begins: an earlier transfer brought what is before.
+        offset: u64,
+    },
+    /// A snapshot was sent, or not.
+    SnapshotSendEnded {
+        /// To whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database that were written to the connection.
+        bytes: u64,
+        /// Why it failed, if it did.
+        error: Option<SnapshotError>,
+    },
+    /// A snapshot begins to come.
+    SnapshotReceiveBegan {
+        /// From whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Where it begins: an earlier transfer brought what is before.
+        offset: u64,
+    },
+    /// A snapshot came and raft has it, or not.
+    SnapshotReceiveEnded {
+        /// From whom.
+        peer: MemberId,
+        /// Its index.
+        index: u64,
+        /// Bytes of its database that came.
+        bytes: u64,
+        /// Why it failed, if it did, and with what answer.
+        refusal: Option<Refusal>,
     },
     /// A callback of the host panicked; its connection was closed, everything else goes on.
     Panicked {

@@ -74,6 +74,7 @@ pub mod raft;
 pub mod raftpb;
 #[cfg(feature = "io")]
 pub mod routes;
+pub mod snapshot;
 mod sync;
 #[cfg(feature = "io")]
 mod transport;
@@ -85,12 +86,12 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason};
+pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason, SnapshotError};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
     CongestionControl, CoreStats, Cores, CoresConfig, Ending, KERNEL_MIN, LinkStats, PeerStats, RoundTrips,
-    Signal,
+    Signal, SnapshotHandle, SnapshotProgress,
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use proto::fault::{Fault, Injection, InjectionId, Side};

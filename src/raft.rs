@@ -2,6 +2,7 @@
 
 use crate::id::MemberId;
 use crate::raftpb::Message;
+use crate::snapshot::{SinkError, SnapshotSink};
 
 /// Where a batch of messages came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,7 +17,7 @@ pub struct Origin {
     pub proposals: bool,
 }
 
-/// The three ways of a message between members (protocol section 1).
+/// The ways of a message between members (protocol section 1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Via {
     /// The `msgapp` stream.
@@ -25,6 +26,8 @@ pub enum Via {
     Message,
     /// `POST /raft`.
     Pipeline,
+    /// `POST /raft/snapshot`: a MsgSnap whose database was saved before.
+    Snapshot,
 }
 
 /// The outcome of a snapshot, as `raft.SnapshotStatus`.
@@ -60,7 +63,7 @@ pub trait Raft: Send + Sync + 'static {
     ///   everything else have these bounds each, so that neither costs the other a message.
     ///
     /// `CoreStats::host_full_waits` counts how often a stream was left unread. A message of
-    /// `POST /raft` that is left is answered with a 500.
+    /// `POST /raft` or of a snapshot that is left is answered with a 500.
     fn process(&self, origin: Origin, messages: &mut Vec<Message>);
 
     /// True if the member was removed from the cluster for good. Its stream dials are answered
@@ -72,4 +75,16 @@ pub trait Raft: Send + Sync + 'static {
 
     /// A snapshot sent to `id` arrived or failed; exactly once for each MsgSnap that was sent.
     fn report_snapshot(&self, id: MemberId, status: SnapshotStatus);
+
+    /// Where to put the database that follows `snapshot`, a MsgSnap to us. Once it is saved the message
+    /// comes by [`Raft::process`], with [`Via::Snapshot`].
+    ///
+    /// Unlike all others this method is called on a helper thread and may block, as may the sink's.
+    ///
+    /// # Errors
+    /// Why there is no place for it; the sender is told. By default there is none.
+    fn snapshot_sink(&self, snapshot: &Message) -> Result<Box<dyn SnapshotSink>, SinkError> {
+        let _ = snapshot;
+        Err(SinkError::Unsupported)
+    }
 }

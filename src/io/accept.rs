@@ -59,6 +59,7 @@ async fn run(endpoint: &Rc<Endpoint>, listener: &TcpListener) -> io::Result<()> 
                 Err(error) if !is_scarcity(&error) => {}
                 Err(error) => {
                     tell(endpoint, &error);
+                    endpoint.cores.snapshots().note_scarcity();
                     drop(reserve.take());
                     drop(accept(listener));
                     reserve = listener.try_clone().ok();

@@ -237,6 +237,17 @@ impl Conn {
         }
     }
 
+    /// True if something can be read, be it the end of the connection or an error.
+    pub(super) fn is_readable(&self) -> bool {
+        let looked = self.shut.fd().and_then(|fd| sys::peek_now(fd, &mut [0]));
+        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// What was sent may stay unacknowledged for so long, in place of [`USER_TIMEOUT`].
+    pub(super) fn set_user_timeout(&self, timeout: Duration) -> io::Result<()> {
+        SockRef::from(&self.duplicate()?).set_tcp_user_timeout(Some(timeout))
+    }
+
     /// Tells the other end that nothing more comes; what it still sends can be read.
     pub(super) fn shutdown_write(&self) {
         sys::shutdown_write(self.stream.as_raw_fd());

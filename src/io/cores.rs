@@ -16,6 +16,7 @@ use super::core::Core;
 use super::insight::{CoreCounters, CoreStats};
 use super::letter::CoreShared;
 use super::resolve::Resolver;
+use super::snapshot::Snapshots;
 use super::{doorbell, ring, sys};
 use crate::buf::Pool;
 use crate::cores::{Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
@@ -40,6 +41,15 @@ const QUEUED_BYTES_MAX: usize = 1 << 30;
 /// With less, a message or two of ordinary size would fill the process.
 const QUEUED_BYTES_MAX_MIN: usize = 1 << 20;
 
+/// See [`CoresConfig::snapshots_max`].
+const SNAPSHOTS_MAX: usize = 2;
+
+/// Each of them may have a helper thread.
+const SNAPSHOTS_MAX_MAX: usize = 64;
+
+/// With less, receivers would take it for a transfer that stalls.
+const SNAPSHOT_RATE_MIN: u64 = 64 << 10;
+
 /// Which cores to start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -59,6 +69,11 @@ pub struct CoresConfig {
     /// of 1 KiB or more counted once however many peers it waits for. 1 GiB. What would exceed it is
     /// dropped as with a full lane; but an empty lane admits one message of any legal size.
     pub queued_bytes_max: usize,
+    /// Snapshots that are sent at once by all transports on these cores, and as many that are received;
+    /// one a peer. 2: each may read or write a file of gigabytes, on a thread that only does that.
+    pub snapshots_max: usize,
+    /// Bytes a second that all snapshots together are sent with. None by default: as fast as it goes.
+    pub snapshot_bytes_per_second_max: Option<u64>,
     /// Congestion control of all sockets. Set per socket, so the system's own stays as it is.
     pub congestion_control: CongestionControl,
 }
@@ -71,6 +86,8 @@ impl Default for CoresConfig {
             spin: Spin::Adaptive(SPIN_DEFAULT),
             ring_entries: RING_ENTRIES,
             queued_bytes_max: QUEUED_BYTES_MAX,
+            snapshots_max: SNAPSHOTS_MAX,
+            snapshot_bytes_per_second_max: None,
             congestion_control: CongestionControl::Auto,
         }
     }
@@ -117,6 +134,17 @@ impl CoresConfig {
             let bytes = self.queued_bytes_max;
             return wrong("queued_bytes_max", format!("{bytes} is too few: give 1 MiB at least"));
         }
+        if !(1..=SNAPSHOTS_MAX_MAX).contains(&self.snapshots_max) {
+            let count = self.snapshots_max;
+            return wrong(
+                "snapshots_max",
+                format!("{count} is out of range: give 1 to 64; the default is 2"),
+            );
+        }
+        if let Some(rate) = self.snapshot_bytes_per_second_max.filter(|&rate| rate < SNAPSHOT_RATE_MIN) {
+            let advice = format!("{rate} bytes a second is too few: give 64 KiB at least, or None");
+            return wrong("snapshot_bytes_per_second_max", advice);
+        }
         Ok(())
     }
 }
@@ -133,6 +161,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     resolver: Resolver,
     backlog: Arc<Backlog>,
+    snapshots: Arc<Snapshots>,
     stopped: AtomicBool,
 }
 
@@ -151,6 +180,7 @@ impl Cores {
             threads: Mutex::default(),
             resolver: Resolver::start()?,
             backlog: Arc::new(Backlog::new(config.queued_bytes_max)),
+            snapshots: Snapshots::new(config.snapshots_max, config.snapshot_bytes_per_second_max),
             stopped: AtomicBool::new(false),
         };
         for (index, &cpu) in config.cpus.iter().enumerate() {
@@ -223,6 +253,10 @@ impl Cores {
 
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.inner.resolver
+    }
+
+    pub(crate) fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.inner.snapshots
     }
 }
 

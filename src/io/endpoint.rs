@@ -263,7 +263,7 @@ impl Endpoint {
 
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
     pub(super) fn begin_post(self: &Rc<Self>, guard: &ServedGuard) -> Option<Post> {
-        self.waiting.borrow_mut().leave(guard.id);
+        self.leave_waiting(guard);
         if self.posts.get() >= POSTS_MAX {
             return None;
         }
@@ -309,6 +309,7 @@ impl Endpoint {
                 served.shut.shutdown();
             }
             self.waits.look_again();
+            self.shared.incoming.forget_all();
             // It stays until then, for deadlines and for whoever stops it a second time.
             let (core, slot) =
                 (Rc::clone(&self.core), self.shared.slots[self.core.shared.index].load(Ordering::Acquire));
@@ -327,6 +328,7 @@ impl Resident for Endpoint {
                 served.shut.shutdown();
             }
         }
+        self.shared.incoming.forget_before(now);
         if self.requests.are_routed() {
             self.waits.look_again();
         }

@@ -17,6 +17,7 @@ use super::probe::{self, Probes};
 use super::reader::{self, ReaderSlot};
 use super::round_trips::RoundTrips;
 use super::shared::{PeerShared, lane_of};
+use super::snapshot::Uploads;
 use super::waits::Waits;
 use super::writer::Flapping;
 use crate::event::{DropReason, Event};
@@ -39,6 +40,7 @@ pub(crate) struct Peer {
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
+    pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
     pub(super) waits: Waits,
@@ -114,6 +116,7 @@ impl Peer {
             endpoint,
             shared,
             slot,
+            uploads: Uploads::default(),
             stopping: Cell::new(false),
             waits: Waits::default(),
             tasks: Rc::default(),
@@ -191,10 +194,15 @@ impl Peer {
             self.endpoint.emit(&Event::Dropped { peer: self.shared.id, class, messages, reason });
         }
         if lost.total() > 0 && reason.is_loss() && !self.stopping.get() {
-            let raft = &self.endpoint.shared.raft;
-            if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
-                self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
-            }
+            self.report_unreachable();
+        }
+    }
+
+    /// Tells raft that messages were lost.
+    pub(super) fn report_unreachable(&self) {
+        let raft = &self.endpoint.shared.raft;
+        if self.endpoint.core.guard(|| raft.report_unreachable(self.shared.id)).is_none() {
+            self.endpoint.emit(&Event::Panicked { task: "report_unreachable" });
         }
     }
 
@@ -260,6 +268,7 @@ impl Peer {
                 self.readers[lane].shutdown();
             }
             self.probes.shutdown();
+            self.uploads.end_all();
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
             let (core, slot) = (Rc::clone(&self.endpoint.core), self.slot);

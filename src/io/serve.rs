@@ -61,7 +61,7 @@ pub(super) fn start(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAd
 pub(super) struct Served<'a> {
     pub(super) endpoint: &'a Rc<Endpoint>,
     pub(super) conn: Conn,
-    input: Input,
+    pub(super) input: Input,
     pub(super) guard: ServedGuard,
 }
 
@@ -108,6 +108,9 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         }
         match accept(&request, &endpoint.shared.own, &**endpoint) {
             Err(refused) => {
+                if refused.endpoint == Some(Route::Snapshot) {
+                    endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
+                }
                 served.refuse(&refused, member_of(&request)).await;
                 return Ok(());
             }
@@ -115,7 +118,9 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Ok(Accepted::Stream { peer, .. }) if served.is_apart(Some(peer), Side::Sending) => {
                 return Err("refused by an injected fault");
             }
-            Ok(Accepted::Pipeline(_)) if served.is_apart(member_of(&request), Side::Receiving) => {
+            Ok(Accepted::Pipeline(_) | Accepted::Snapshot(_) | Accepted::SnapshotPartial)
+                if served.is_apart(member_of(&request), Side::Receiving) =>
+            {
                 return Err("refused by an injected fault");
             }
             Ok(Accepted::Stream { kind, peer, echoes }) => {
@@ -125,19 +130,24 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
+            // Boxed: few connections are snapshots, and the others should not keep room for them.
+            Ok(Accepted::Snapshot(_)) => {
+                Box::pin(served.snapshot(&request)).await;
+                return Ok(());
+            }
+            Ok(Accepted::SnapshotPartial) => {
+                Box::pin(served.tell_partial(&request)).await;
+                return Ok(());
+            }
             Ok(Accepted::Probing) => match served.probe(&request).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
-            Ok(_) => {
-                served.refuse(&Refused::later(Refusal::NotFound, Route::Pipeline, 1), None).await;
-                return Ok(());
-            }
         }
     }
 }
 
-fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
+pub(super) fn member_of(request: &RequestHead<'_>) -> Option<MemberId> {
     request.headers.server_from?.parse().ok()
 }
 
@@ -257,6 +267,11 @@ impl Served<'_> {
         endpoint.emit(&Event::RequestRefused { from: remote, refusal: refused.refusal.clone() });
         let mut answer = Vec::with_capacity(512);
         write_refused(&mut answer, refused, &endpoint.shared.own, now_unix_s());
+        self.answer_and_close(answer).await;
+    }
+
+    /// Sends the last answer of this connection.
+    pub(super) async fn answer_and_close(&mut self, answer: Vec<u8>) {
         self.guard.set_deadline(Instant::now() + LINGER_TIMEOUT);
         if self.conn.write_all(answer).await.is_ok() {
             self.linger().await;

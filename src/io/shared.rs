@@ -13,6 +13,7 @@ use super::faults::PeerFaults;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::{Link, Meters};
+use super::snapshot::{Incoming, Outgoing};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits};
 use crate::event::{DropReason, Event};
@@ -47,6 +48,8 @@ pub(crate) struct TransportShared {
     /// The door's own way of sending, for messages that faults have let go.
     pub(crate) resend: Resend,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
 }
 
 /// Sends messages to a peer, past its faults.

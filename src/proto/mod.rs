@@ -13,6 +13,7 @@ pub mod picker;
 pub mod pipeline;
 pub mod probe;
 pub mod route;
+pub mod snapshot;
 pub mod stats;
 pub mod status;
 pub mod stream;

@@ -59,6 +59,18 @@ impl Message {
         })
     }
 
+    /// The index of its snapshot; 0 without one.
+    #[must_use]
+    pub fn snapshot_index(&self) -> u64 {
+        self.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref()).map_or(0, |meta| meta.index())
+    }
+
+    /// The term of its snapshot; 0 without one.
+    #[must_use]
+    pub fn snapshot_term(&self) -> u64 {
+        self.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref()).map_or(0, |meta| meta.term())
+    }
+
     /// Everything in the message that has no fixed size: entry data, context, snapshot data, and the
     /// same of its responses.
     pub fn payloads(&self) -> impl Iterator<Item = &Bytes> {

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 mod faults;
 mod send;
+mod snapshot;
 
 pub use faults::InjectionStats;
 pub use send::Sent;
@@ -21,7 +22,9 @@ use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
 use crate::io::shared::{PeerShared, TransportShared};
+use crate::io::snapshot::{Incoming, Outgoing};
 use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
+use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
 use crate::proto::probe::{ProbeStats, RoundTripper};
 use crate::raft::Raft;
@@ -68,6 +71,8 @@ impl Transport {
             injections: Mutex::default(),
             resend: send::resend,
             metrics: Arc::default(),
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
         });
         let transport = Self { shared, local_addr };
         let (shared, of_endpoint) = (Arc::clone(&transport.shared), cores.clone());
@@ -275,6 +280,12 @@ impl Transport {
             .iter()
             .map(|link| link.lane.depth())
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
+    }
+
+    /// What etcd counts, by member.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// Ends the transport: sockets are shut down and every task is awaited. May be called twice,

@@ -276,6 +276,6 @@ fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<
     match route::pick(message.r#type(), working) {
         Via::Msgapp => Ok(0),
         Via::Message => Ok(1),
-        Via::Pipeline => Err(DropReason::NoStream),
+        Via::Pipeline | Via::Snapshot => Err(DropReason::NoStream),
     }
 }

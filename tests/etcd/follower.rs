@@ -235,5 +235,6 @@ const fn name(via: Via) -> &'static str {
         Via::Msgapp => "msgapp",
         Via::Message => "message",
         Via::Pipeline => "pipeline",
+        Via::Snapshot => "snapshot",
     }
 }

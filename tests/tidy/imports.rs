@@ -3,13 +3,14 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
     ("cores", &["sync"]),
     ("id", &[]),
-    ("raft", &["id", "raftpb"]),
+    ("snapshot", &[]),
+    ("raft", &["id", "raftpb", "snapshot"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
     ("event", &["cores", "id", "proto", "raftpb"]),
@@ -18,7 +19,10 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("metrics", &["event", "id", "proto", "raftpb"]),
     (
         "io",
-        &["buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb", "routes"],
+        &[
+            "buf", "config", "cores", "error", "event", "id", "metrics", "proto", "raft", "raftpb", "routes",
+            "snapshot",
+        ],
     ),
 ];
 

@@ -35,6 +35,8 @@ pub enum Accepted {
     Pipeline(Option<Introduction>),
     /// Read a message and a database from the body.
     Snapshot(Option<Introduction>),
+    /// Tell how much of the snapshot that the headers name is there.
+    SnapshotPartial,
     /// Answer that we are well.
     Probing,
 }
@@ -88,6 +90,9 @@ pub fn accept(
         return Ok(Accepted::Probing);
     }
     check_cluster(&head.headers, own).map_err(|refusal| refused(refusal, None))?;
+    if endpoint == Endpoint::SnapshotPartial {
+        return Ok(Accepted::SnapshotPartial);
+    }
     if endpoint != Endpoint::Stream {
         let from = head.headers.server_from.and_then(|from| from.parse().ok());
         let introduction = from.and_then(|from| introduction(&head.headers, own, from));

@@ -9,6 +9,8 @@ pub enum Endpoint {
     Stream,
     /// `/raft/snapshot`: a message and a database.
     Snapshot,
+    /// `/raft/snapshot/partial`: how much of a snapshot is there. etcd does not have it.
+    SnapshotPartial,
     /// `/raft/probing`: are you well.
     Probing,
 }
@@ -20,6 +22,8 @@ impl Endpoint {
     pub const STREAM_PREFIX: &'static str = "/raft/stream/";
     /// The path of snapshots.
     pub const SNAPSHOT_PATH: &'static str = "/raft/snapshot";
+    /// The path that tells how much of a snapshot is there.
+    pub const SNAPSHOT_PARTIAL_PATH: &'static str = "/raft/snapshot/partial";
     /// The path of probes.
     pub const PROBING_PATH: &'static str = "/raft/probing";
 
@@ -30,6 +34,7 @@ impl Endpoint {
         match path {
             Self::PIPELINE_PATH => Some(Self::Pipeline),
             Self::SNAPSHOT_PATH => Some(Self::Snapshot),
+            Self::SNAPSHOT_PARTIAL_PATH => Some(Self::SnapshotPartial),
             Self::PROBING_PATH => Some(Self::Probing),
             _ if path.starts_with(Self::STREAM_PREFIX) => Some(Self::Stream),
             _ => None,
@@ -48,7 +53,7 @@ impl Endpoint {
     pub const fn method(self) -> Option<&'static str> {
         match self {
             Self::Pipeline | Self::Snapshot => Some("POST"),
-            Self::Stream => Some("GET"),
+            Self::Stream | Self::SnapshotPartial => Some("GET"),
             Self::Probing => None,
         }
     }
@@ -64,6 +69,7 @@ mod tests {
         assert_eq!(Endpoint::of_path("/raft/stream/"), Some(Endpoint::Stream));
         assert_eq!(Endpoint::of_path("/raft/stream/any/thing"), Some(Endpoint::Stream));
         assert_eq!(Endpoint::of_path("/raft/snapshot"), Some(Endpoint::Snapshot));
+        assert_eq!(Endpoint::of_path("/raft/snapshot/partial"), Some(Endpoint::SnapshotPartial));
         assert_eq!(Endpoint::of_path("/raft/probing"), Some(Endpoint::Probing));
         for path in ["/", "/raft/", "/raft/stream", "/raft/snapshot/", "/raft/x", "/members", "//raft"] {
             assert_eq!(Endpoint::of_path(path), None, "{path}");

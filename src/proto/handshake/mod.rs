@@ -19,9 +19,10 @@ pub use endpoint::Endpoint;
 pub use judge::{DIAL_BODY_BYTES_MAX, DialRefusal, Established, judge, needs_body};
 pub use refusal::Refusal;
 pub use request::{
-    write_pipeline_request, write_probing_request, write_snapshot_request, write_stream_request,
+    SnapshotPart, write_pipeline_request, write_probing_request, write_snapshot_partial_request,
+    write_snapshot_request, write_stream_request,
 };
-pub use response::{write_no_content, write_refused, write_stream_accepted};
+pub use response::{write_no_content, write_refused, write_snapshot_offset, write_stream_accepted};
 
 use crate::id::{ClusterId, MemberId};
 use crate::proto::peer_url::PeerUrls;

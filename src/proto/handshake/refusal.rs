@@ -49,6 +49,10 @@ pub enum Refusal {
     SnapshotSave(String),
     /// No room on the disk for a snapshot.
     SnapshotSpace,
+    /// A database beyond our limit.
+    SnapshotTooLarge,
+    /// The sender would go on where we have not come to: it begins anew.
+    SnapshotOffset,
     /// The host did not take the snapshot; says why.
     SnapshotProcess(String),
     /// The body of a probe, or of a request for the host, did not arrive whole.
@@ -77,7 +81,8 @@ impl Refusal {
             Self::MethodNotAllowed(_) => 405,
             Self::RemovedMember => 410,
             Self::IncompatibleVersion(_) | Self::ClusterIdMismatch | Self::ToFieldMismatch => 412,
-            Self::MessageTooLarge | Self::BodyTooLarge => 413,
+            Self::SnapshotOffset => 409,
+            Self::MessageTooLarge | Self::SnapshotTooLarge | Self::BodyTooLarge => 413,
             Self::HostSilent | Self::ProcessMessage | Self::SnapshotSave(_) | Self::SnapshotProcess(_) => 500,
             Self::Busy | Self::HostTimeout => 503,
             Self::SnapshotSpace => 507,
@@ -109,6 +114,8 @@ impl Refusal {
             Self::SnapshotType => "wrong raft message type",
             Self::SnapshotSave(why) => return format!("failed to save KV snapshot ({why})").into(),
             Self::SnapshotSpace => "not enough disk space for the snapshot",
+            Self::SnapshotTooLarge => "the snapshot is too large",
+            Self::SnapshotOffset => "no such part of the snapshot is here",
             Self::SnapshotProcess(why) => return format!("failed to process raft message ({why})").into(),
             Self::ReadBody => "error reading the body of the request",
             Self::BodyTooLarge => "the body of the request is too large",

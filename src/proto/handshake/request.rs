@@ -1,10 +1,9 @@
 //! The requests of the dialling side, byte for byte those of a Go member (protocol section 3.5).
 
-use std::fmt::Display;
-
 use crate::id::MemberId;
 use crate::proto::http::head::{HeadWriter, name};
 use crate::proto::peer_url::PeerUrl;
+use crate::proto::snapshot::SnapshotIdentity;
 use crate::proto::stream::CONNECTION_OPTION;
 use crate::proto::stream_kind::StreamKind;
 
@@ -26,14 +25,41 @@ pub fn write_stream_request(
 
 /// The head of `POST /raft` with a body of `length` bytes.
 pub fn write_pipeline_request(out: &mut Vec<u8>, own: &Identity, url: &PeerUrl, length: u64) {
-    let body = (name::CONTENT_LENGTH, length);
-    write_post(out, own, url, Endpoint::PIPELINE_PATH, body, "application/protobuf");
+    let head = HeadWriter::request(out, "POST", Endpoint::PIPELINE_PATH, url.authority())
+        .header(name::CONTENT_LENGTH, length)
+        .header(name::CONTENT_TYPE, "application/protobuf");
+    finish(head, own, None);
+}
+
+/// Which part of which snapshot it is, for receivers that are raftring; etcd ignores it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotPart {
+    /// Which snapshot. `None` says nothing, as etcd does.
+    pub identity: Option<SnapshotIdentity>,
+    /// Where the database begins; 0 is not said.
+    pub offset: u64,
 }
 
 /// The head of `POST /raft/snapshot`; the body follows in chunks, its length is not declared.
-pub fn write_snapshot_request(out: &mut Vec<u8>, own: &Identity, url: &PeerUrl) {
-    let body = (name::TRANSFER_ENCODING, "chunked");
-    write_post(out, own, url, Endpoint::SNAPSHOT_PATH, body, "application/octet-stream");
+pub fn write_snapshot_request(out: &mut Vec<u8>, own: &Identity, url: &PeerUrl, part: SnapshotPart) {
+    let head = HeadWriter::request(out, "POST", Endpoint::SNAPSHOT_PATH, url.authority())
+        .header(name::TRANSFER_ENCODING, "chunked")
+        .header(name::CONTENT_TYPE, "application/octet-stream")
+        .header_if(name::X_RAFTRING_SNAPSHOT, part.identity)
+        .header_if(name::X_RAFTRING_SNAPSHOT_OFFSET, (part.offset > 0).then_some(part.offset));
+    finish(head, own, None);
+}
+
+/// The whole request that asks how much of a snapshot is there.
+pub fn write_snapshot_partial_request(
+    out: &mut Vec<u8>,
+    own: &Identity,
+    url: &PeerUrl,
+    identity: SnapshotIdentity,
+) {
+    let head = HeadWriter::request(out, "GET", Endpoint::SNAPSHOT_PARTIAL_PATH, url.authority())
+        .header(name::X_RAFTRING_SNAPSHOT, identity);
+    finish(head, own, None);
 }
 
 /// The whole request of a probe; it carries none of the X- headers.
@@ -41,20 +67,6 @@ pub fn write_probing_request(out: &mut Vec<u8>, url: &PeerUrl) {
     HeadWriter::request(out, "GET", Endpoint::PROBING_PATH, url.authority())
         .header(name::ACCEPT_ENCODING, "gzip")
         .end();
-}
-
-fn write_post(
-    out: &mut Vec<u8>,
-    own: &Identity,
-    url: &PeerUrl,
-    path: &str,
-    (framing, value): (&str, impl Display),
-    content_type: &str,
-) {
-    let head = HeadWriter::request(out, "POST", path, url.authority())
-        .header(framing, value)
-        .header(name::CONTENT_TYPE, content_type);
-    finish(head, own, None);
 }
 
 /// The headers of protocol section 4.1, sorted as Go sorts them.
@@ -126,7 +138,7 @@ mod tests {
     fn a_snapshot_does_not_declare_its_length_and_may_lack_urls() {
         let head = written(|out, own, url| {
             let own = Identity { peer_urls: None, ..own.clone() };
-            write_snapshot_request(out, &own, url);
+            write_snapshot_request(out, &own, url, SnapshotPart::default());
         });
         assert_eq!(
             head,
@@ -135,6 +147,21 @@ mod tests {
              X-Etcd-Cluster-Id: 1a2b\r\nX-Min-Cluster-Version: 3.0.0\r\nX-Server-From: 1\r\n\
              X-Server-Version: 3.4.23\r\nAccept-Encoding: gzip\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_snapshot_that_may_be_resumed_says_which_it_is() {
+        let identity = SnapshotIdentity::new(0x10, b"tag", b"envelope");
+        let said = format!("X-Raftring-Snapshot: {identity}\r\n");
+        let head = |offset| {
+            let part = SnapshotPart { identity: Some(identity), offset };
+            written(|out, own, url| write_snapshot_request(out, own, url, part))
+        };
+        assert!(head(0).contains(&said) && !head(0).contains("Offset"));
+        assert!(head(7).contains(&format!("{said}X-Raftring-Snapshot-Offset: 7\r\n")));
+        let asked = written(|out, own, url| write_snapshot_partial_request(out, own, url, identity));
+        assert!(asked.starts_with("GET /raft/snapshot/partial HTTP/1.1\r\n") && asked.contains(&said));
+        assert!(asked.contains("X-Etcd-Cluster-Id: 1a2b\r\n"));
     }
 
     #[test]

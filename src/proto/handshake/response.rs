@@ -45,6 +45,22 @@ pub fn write_no_content(
         .end();
 }
 
+/// The whole answer to a question for a partial snapshot: 204, and how many bytes of it are there.
+pub fn write_snapshot_offset(
+    out: &mut Vec<u8>,
+    own: &Identity,
+    version_minor: u8,
+    offset: u64,
+    now_unix_s: u64,
+) {
+    HeadWriter::response(out, version_minor, 204)
+        .header(name::X_ETCD_CLUSTER_ID, own.cluster)
+        .header(name::X_RAFTRING_SNAPSHOT_OFFSET, offset)
+        .header(name::DATE, HttpDate(now_unix_s))
+        .header(name::CONNECTION, "close")
+        .end();
+}
+
 /// The whole answer to a request that is not served; nothing for a silent refusal.
 ///
 /// It always announces the end of the connection: what is left of the request is never read.

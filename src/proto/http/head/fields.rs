@@ -26,6 +26,10 @@ pub struct PeerHeaders<'a> {
     pub raft_to: Option<&'a str>,
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
+    /// `X-Raftring-Snapshot`: which snapshot it is.
+    pub snapshot: Option<&'a str>,
+    /// `X-Raftring-Snapshot-Offset`: how much of it is there.
+    pub snapshot_offset: Option<&'a str>,
 }
 
 /// The headers that decide where a message ends, in whatever order they come.
@@ -79,6 +83,8 @@ impl<'a> PeerHeaders<'a> {
             () if is(name::X_PEER_URLS) => Some(&mut self.peer_urls),
             () if is(name::X_RAFT_TO) => Some(&mut self.raft_to),
             () if is(name::CONTENT_TYPE) => Some(&mut self.content_type),
+            () if is(name::X_RAFTRING_SNAPSHOT) => Some(&mut self.snapshot),
+            () if is(name::X_RAFTRING_SNAPSHOT_OFFSET) => Some(&mut self.snapshot_offset),
             () => None,
         }
     }

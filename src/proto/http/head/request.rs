@@ -123,6 +123,8 @@ mod tests {
             peer_urls: Some("http://10.0.0.1:2380,http://10.0.0.2:2380"),
             raft_to: Some("2"),
             content_type: None,
+            snapshot: None,
+            snapshot_offset: None,
         };
         let path = "/raft/stream/message/1";
         let framing = Framing::None;

@@ -65,6 +65,7 @@ const fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        409 => "Conflict",
         410 => "Gone",
         412 => "Precondition Failed",
         413 => "Request Entity Too Large",
