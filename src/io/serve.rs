@@ -85,7 +85,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Err(NoHead::Closed) => return Ok(()),
             Err(NoHead::Broken(_)) => return Err("the request did not arrive whole or in time"),
             Err(NoHead::Bad(error)) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
@@ -95,12 +95,11 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         let request = match RequestHead::parse(whole) {
             Ok(request) => request,
             Err(error) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
         if let Some(routes) = served.routes(&request) {
-            // Boxed: a connection that is no host's should not keep room for it.
             match Box::pin(served.route(routes, whole, &request)).await {
                 Next::Request => continue,
                 Next::Close => return Ok(()),
@@ -111,7 +110,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 if refused.endpoint == Some(Route::Snapshot) {
                     endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
                 }
-                served.refuse(&refused, member_of(&request)).await;
+                Box::pin(served.refuse(&refused, member_of(&request))).await;
                 return Ok(());
             }
             // As if no listener were there.
@@ -126,11 +125,12 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
             }
-            Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
+            // Boxed, here and below: no connection should keep room for what it is not, and those that are
+            // kept for a next request are many.
+            Ok(Accepted::Pipeline(_)) => match Box::pin(served.message(&request)).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
-            // Boxed: few connections are snapshots, and the others should not keep room for them.
             Ok(Accepted::Snapshot(_)) => {
                 Box::pin(served.snapshot(&request)).await;
                 return Ok(());
@@ -139,7 +139,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Box::pin(served.tell_partial(&request)).await;
                 return Ok(());
             }
-            Ok(Accepted::Probing) => match served.probe(&request).await {
+            Ok(Accepted::Probing) => match Box::pin(served.probe(&request)).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
