@@ -99,8 +99,10 @@ pub use proto::fault::{Fault, Injection, InjectionId, Side};
 pub use proto::probe::{ProbeStats, RoundTripper};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
+#[cfg(feature = "prometheus")]
+pub use transport::MetricsCollector;
 #[cfg(feature = "io")]
-pub use transport::{InjectionStats, Sent, Transport};
+pub use transport::{InjectionStats, Sent, Transport, metrics_of};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

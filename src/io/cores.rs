@@ -19,8 +19,11 @@ use super::resolve::Resolver;
 use super::snapshot::Snapshots;
 use super::{doorbell, ring, sys};
 use crate::buf::Pool;
-use crate::cores::{Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
+use crate::cores::{
+    Alarm, Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread,
+};
 use crate::error::{ConfigError, StartError};
+use crate::metrics::Latencies;
 
 /// More than a core begins in one turn, unless hundreds of connections wake at once.
 const RING_ENTRIES: u32 = 1024;
@@ -223,6 +226,13 @@ impl Cores {
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
     }
 
+    /// How long messages stayed in each stage of their way since the cores were started, all transports
+    /// together.
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        Latencies::of(self.inner.cores.iter().map(|core| &*core.stages))
+    }
+
     /// Payload bytes that wait in all lanes now, as [`CoresConfig::queued_bytes_max`] counts them. Each
     /// peer's own share, in which all of its payloads count, is told by `Transport::queued`.
     #[must_use]
@@ -296,6 +306,7 @@ fn start_one(
     congestion: Congestion,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
+    let alarm = Alarm::new().map_err(StartError::System)?;
     let shared = Arc::new(CoreShared {
         index,
         load: Load::new(),
@@ -304,6 +315,7 @@ fn start_one(
         congestion,
         mailbox: Mailbox::default(),
         doorbell,
+        alarm,
         counters: CoreCounters::default(),
         stages: Arc::default(),
     });
@@ -337,10 +349,10 @@ fn run_one(
         let core = Core::new(shared, spin);
         core.enter();
         match doorbell::listen(&core) {
-            Ok(listener) => {
+            Ok(listeners) => {
                 let _ = ready.send(Ok(()));
                 Rc::clone(&core).run().await;
-                listener.stop().await;
+                listeners.stop().await;
             }
             Err(error) => drop(ready.send(Err(StartError::System(error)))),
         }
