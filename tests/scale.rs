@@ -37,9 +37,9 @@ const RING_ENTRIES: u32 = 256;
 /// A stream that rests for longer than the read timeout lives by its heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
-/// Everyone was probed several times when memory is counted, and keeps the connection for that.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-const REST: Duration = Duration::from_secs(6);
+///
+/// Within twice the interval of probes everyone was probed, and keeps the connection for that.
+const REST: Duration = Duration::from_secs(9);
 
 /// Time enough for a thousand messages to arrive at their sockets.
 const HELD_UP: Duration = Duration::from_millis(300);
@@ -101,7 +101,6 @@ impl Member {
         config.listen = Listen::Address("127.0.0.1:0".parse().expect("an address"));
         config.placement = Placement::Core(id as usize % cores.count());
         (config.heartbeat_interval, config.read_timeout) = (HEARTBEAT, READ_TIMEOUT);
-        config.probe_interval = Some(PROBE_INTERVAL);
         let of_observer = Arc::clone(&host);
         config.observer = Arc::new(move |event: &Event| of_observer.observe(event));
         let transport =

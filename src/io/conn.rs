@@ -125,6 +125,11 @@ impl Conn {
         sys::duplicate(self.stream.as_raw_fd())
     }
 
+    /// Waits until there is something to read, be it the end.
+    pub(super) async fn readable(&mut self) -> io::Result<()> {
+        self.core.operation(self.stream.readable(true)).await
+    }
+
     /// Reads into `range` of `block`; 0 bytes is the end.
     pub(super) async fn read(&mut self, block: Block, range: Range<usize>) -> (io::Result<usize>, Block) {
         let read = self.stream.read(ReadSpace::new(block, range));

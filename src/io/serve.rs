@@ -63,6 +63,8 @@ pub(super) struct Served<'a> {
     pub(super) conn: Conn,
     pub(super) input: Input,
     pub(super) guard: ServedGuard,
+    /// It waits for more requests of the kind that anybody may make: seconds, mostly.
+    pub(super) is_kept: bool,
 }
 
 /// What to do with the connection after a request.
@@ -78,7 +80,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
     let guard = endpoint.watch(conn.shut(), Instant::now() + FIRST_BYTE_TIMEOUT);
     endpoint.enter_waiting(remote.ip(), &guard);
     let input = Input::new(&endpoint.core.pool);
-    let mut served = Served { endpoint, conn, input, guard };
+    let mut served = Served { endpoint, conn, input, guard, is_kept: false };
     loop {
         let head = match served.read_head().await {
             Ok(head) => head,
@@ -164,6 +166,9 @@ impl Membership for Endpoint {
 impl Served<'_> {
     /// The next head, copied out: the body is read into the same buffer.
     async fn read_head(&mut self) -> Result<Vec<u8>, NoHead> {
+        if self.is_kept && self.input.bytes().is_empty() {
+            self.input.rest(&mut self.conn).await.map_err(NoHead::Broken)?;
+        }
         if !self.input.bytes().is_empty() {
             self.guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
         }
@@ -189,7 +194,7 @@ impl Served<'_> {
         version_minor: u8,
         echoes: bool,
     ) -> Result<(), &'static str> {
-        let Self { endpoint, conn, input, guard: _guard } = self;
+        let Self { endpoint, conn, input, guard: _guard, is_kept: _ } = self;
         let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
         let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
         let rest = input.bytes().to_vec();
