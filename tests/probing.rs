@@ -296,7 +296,10 @@ fn the_monitor_warns_of_clocks_that_are_ahead_or_behind_and_of_silence() {
         let events = prober.member.host.events.lock().expect("no panic");
         events.iter().filter(|event| matches!(event, Event::ProbeWarning { .. })).count()
     };
-    assert_eq!(count(&probers[0]), 2, "one for each prober at its first look");
+    wait_until("both probers have looked", || count(&probers[0]) == 2);
+    let text = probers[0].member.transport().metrics_text();
+    let observed = "etcd_network_peer_round_trip_time_seconds_count{To=\"2\"} 2";
+    assert!(text.contains(observed), "each look observes once: {text}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Input {
     }
 
     /// Waits for bytes without memory for them. Nothing is held.
-    pub(super) async fn rest(&mut self, conn: &mut Conn) -> io::Result<()> {
+    pub(super) async fn rest(&mut self, conn: &Conn) -> io::Result<()> {
         self.block = None;
         let readable = conn.readable().await;
         self.block = Some(self.pool.take(BLOCK_BYTES[0]));

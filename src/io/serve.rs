@@ -167,7 +167,7 @@ impl Served<'_> {
     /// The next head, copied out: the body is read into the same buffer.
     async fn read_head(&mut self) -> Result<Vec<u8>, NoHead> {
         if self.is_kept && self.input.bytes().is_empty() {
-            self.input.rest(&mut self.conn).await.map_err(NoHead::Broken)?;
+            self.input.rest(&self.conn).await.map_err(NoHead::Broken)?;
         }
         if !self.input.bytes().is_empty() {
             self.guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
