@@ -126,7 +126,7 @@ impl Conn {
     }
 
     /// Waits until there is something to read, be it the end.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    pub(super) async fn wait_for_bytes(&self) -> io::Result<()> {
         self.core.operation(self.stream.readable(true)).await
     }
 

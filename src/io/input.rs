@@ -53,7 +53,7 @@ impl Input {
     /// Waits for bytes without memory for them. Nothing is held.
     pub(super) async fn rest(&mut self, conn: &Conn) -> io::Result<()> {
         self.block = None;
-        let readable = conn.readable().await;
+        let readable = conn.wait_for_bytes().await;
         self.block = Some(self.pool.take(BLOCK_BYTES[0]));
         readable
     }
