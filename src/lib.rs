@@ -86,7 +86,9 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason, SnapshotError};
+pub use event::{
+    DialError, Direction, DropReason, Event, NoObserver, Observer, PostError, RejectReason, SnapshotError,
+};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{

@@ -7,15 +7,15 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{CLUSTER, CORE_OPERATIONS, app, descriptors, resident_bytes, wait_within};
 use raftring::raftpb::{Message, MessageType};
 use raftring::{
-    Config, CoreStats, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus,
-    Transport, Via,
+    Config, CoreStats, Cores, CoresConfig, Direction, Event, Listen, MemberId, Origin, Placement, Raft,
+    SnapshotStatus, Transport, Via,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -57,12 +57,23 @@ struct Host {
     msgapp: AtomicUsize,
     message: AtomicUsize,
     lost: AtomicUsize,
+    /// Writers that are up now.
+    writers: AtomicIsize,
 }
 
 impl Host {
     fn observe(&self, event: &Event) {
         if matches!(event, Event::ReaderDown { .. } | Event::WriterDown { .. }) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        match event {
+            Event::StreamUp { direction: Direction::Writer, .. } => {
+                self.writers.fetch_add(1, Ordering::SeqCst);
+            }
+            Event::WriterDown { .. } => {
+                self.writers.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
         }
     }
 
@@ -113,12 +124,13 @@ impl Member {
         self.transport.add_peer(other.id, [url]).expect("a good peer");
     }
 
-    /// A message on either stream, as soon as that is up.
+    /// A message on either stream, as soon as both are up: what is sent before is posted.
     fn greet(&self, other: &Self) {
+        wait_within(PATIENCE, "the streams are up", || self.host.writers.load(Ordering::SeqCst) >= 2);
         for kind in [MessageType::MsgApp, MessageType::MsgHeartbeat] {
             let (to, from) = (Some(other.id), Some(self.id));
             let message = Message { r#type: Some(kind as i32), to, from, ..app(1, 1) };
-            wait_within(PATIENCE, "a stream is up", || self.transport.send_ref([&message]).accepted == 1);
+            assert_eq!(self.transport.send_ref([&message]).accepted, 1);
         }
     }
 }

@@ -85,8 +85,11 @@ impl Answer {
         guard: &ServedGuard,
         deadline: Instant,
     ) -> Body {
-        guard.set_deadline(deadline.min(Instant::now() + BODY_TIMEOUT));
         let rest = self.rest();
+        if framing == Framing::None {
+            return Body { text: Vec::new(), is_whole: rest.is_empty() };
+        }
+        guard.set_deadline(deadline.min(Instant::now() + BODY_TIMEOUT));
         let mut block = self.pool.take(rest.len() + bytes_max);
         block[..rest.len()].copy_from_slice(rest);
         let mut body = BodyDecoder::new(framing);

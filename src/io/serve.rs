@@ -22,6 +22,7 @@ use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
+use crate::proto::limiter::PostSender;
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
@@ -112,6 +113,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 if refused.endpoint == Some(Route::Snapshot) {
                     endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
                 }
+                endpoint.introduce(refused.introduction.clone(), remote);
                 Box::pin(served.refuse(&refused, member_of(&request))).await;
                 return Ok(());
             }
@@ -129,11 +131,15 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             }
             // Boxed, here and below: no connection should keep room for what it is not, and those that are
             // kept for a next request are many.
-            Ok(Accepted::Pipeline(_)) => match Box::pin(served.message(&request)).await {
-                Next::Request => {}
-                Next::Close => return Ok(()),
-            },
-            Ok(Accepted::Snapshot(_)) => {
+            Ok(Accepted::Pipeline(introduction)) => {
+                endpoint.introduce(introduction, remote);
+                match Box::pin(served.message(&request)).await {
+                    Next::Request => {}
+                    Next::Close => return Ok(()),
+                }
+            }
+            Ok(Accepted::Snapshot(introduction)) => {
+                endpoint.introduce(introduction, remote);
                 Box::pin(served.snapshot(&request)).await;
                 return Ok(());
             }
@@ -204,7 +210,8 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        let outcome = match self.endpoint.begin_post(&self.guard) {
+        let sender = self.post_sender(request);
+        let outcome = match self.endpoint.begin_post(sender, &self.guard) {
             Some(_post) => self.take_message(request).await,
             None => Err(Refusal::Busy),
         };
@@ -216,13 +223,28 @@ impl Served<'_> {
                 write_no_content(&mut answer, own, request.version_minor, keep_alive, now_unix_s());
                 self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
                 let written = self.conn.write_all(answer).await.is_ok();
-                if written && keep_alive { Next::Request } else { Next::Close }
+                if written && keep_alive {
+                    self.endpoint.keep(self.conn.remote.ip(), &self.guard);
+                    Next::Request
+                } else {
+                    Next::Close
+                }
             }
             Err(refusal) => {
                 let refused = Refused::later(refusal, Route::Pipeline, request.version_minor);
                 self.refuse(&refused, member_of(request)).await;
                 Next::Close
             }
+        }
+    }
+
+    /// Members have a share of their own, also where many have one address.
+    fn post_sender(&self, request: &RequestHead<'_>) -> PostSender {
+        let shared = &self.endpoint.shared;
+        let is_known = |&id: &MemberId| shared.peer(id).is_some() || shared.remotes().get(id).is_some();
+        match member_of(request).filter(is_known) {
+            Some(member) => PostSender::Member(member),
+            None => PostSender::Address(self.conn.remote.ip()),
         }
     }
 
@@ -353,7 +375,7 @@ pub(super) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-pub(super) fn wall_time() -> WallTime {
+pub(crate) fn wall_time() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let unix_ns = match since {
         Ok(since) => since.as_nanos() as i128,
