@@ -17,6 +17,8 @@ mod metrics;
 mod outages;
 #[path = "etcd/posted.rs"]
 mod posted;
+#[path = "etcd/probing.rs"]
+mod probing;
 #[path = "etcd/refusals.rs"]
 mod refusals;
 #[path = "etcd/server.rs"]
