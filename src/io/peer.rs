@@ -25,6 +25,7 @@ use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, PeerMetrics};
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::Side;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
@@ -42,7 +43,7 @@ pub(crate) struct Peer {
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
-    pipeline: Pipeline,
+    pub(super) pipeline: Pipeline,
     pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
@@ -317,6 +318,10 @@ impl Poster for Peer {
 
     fn halted(&self) -> Option<DropReason> {
         self.is_stopping().then_some(DropReason::Stopped)
+    }
+
+    fn is_apart(&self) -> bool {
+        self.shared.faults.is_apart(Side::Sending)
     }
 
     fn metrics(&self) -> &PeerMetrics {
