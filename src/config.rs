@@ -69,6 +69,8 @@ pub struct Config {
     pub id: MemberId,
     /// The cluster's id; not 0.
     pub cluster_id: ClusterId,
+    /// The member's name, which `Transport::server_stats` tells. May be empty.
+    pub name: String,
     /// Our own URLs, told to other members in `X-PeerURLs`. May be empty.
     pub peer_urls: Vec<String>,
     /// Where to listen.
@@ -160,6 +162,7 @@ impl Config {
         Self {
             id: id.into(),
             cluster_id: cluster_id.into(),
+            name: String::new(),
             peer_urls: Vec::new(),
             listen: Listen::Nowhere,
             placement: Placement::Spread,

@@ -23,6 +23,8 @@ mod server;
 mod silence;
 #[path = "etcd/stall.rs"]
 mod stall;
+#[path = "etcd/statistics.rs"]
+mod statistics;
 
 use std::time::Duration;
 

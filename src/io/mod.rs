@@ -65,5 +65,6 @@ pub(crate) use listener::Listener;
 pub(crate) use peer::Peer;
 pub use ring::KERNEL_MIN;
 pub use round_trips::RoundTrips;
+pub(crate) use serve::wall_time;
 pub use signal::Signal;
 pub use snapshot::{SnapshotHandle, SnapshotProgress};

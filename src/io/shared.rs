@@ -25,7 +25,9 @@ use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
+use crate::proto::probe::WallTime;
 use crate::proto::remotes::Remotes;
+use crate::proto::stats::Leadership;
 use crate::proto::stream::StreamWriterConfig;
 use crate::raft::{Raft, SnapshotStatus};
 use crate::raftpb::{ClassCounts, Message, MessageClass};
@@ -49,6 +51,10 @@ pub(crate) struct TransportShared {
     pub(crate) injections: Mutex<Injections>,
     /// The door's own way of sending, for messages that faults have let go.
     pub(crate) resend: Resend,
+    /// When it was started.
+    pub(crate) started: WallTime,
+    /// What the host has told of its raft.
+    pub(crate) leadership: Mutex<Leadership>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) remotes: Mutex<Remotes<Arc<RemoteShared>>>,
     pub(crate) incoming: Incoming,

@@ -15,6 +15,7 @@ mod faults;
 mod metrics;
 mod send;
 mod snapshot;
+mod stats;
 
 #[cfg(feature = "prometheus")]
 pub use collector::MetricsCollector;
@@ -30,9 +31,10 @@ use crate::io::letter::CoreShared;
 use crate::io::remote::{Remote, RemoteShared};
 use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::snapshot::{Incoming, Outgoing};
-use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
+use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted, wall_time};
 use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::stats::Leadership;
 use crate::raft::Raft;
 
 /// A running transport, rafthttp's `Transport`. Cloning gives the same one.
@@ -64,6 +66,7 @@ impl Transport {
         let listener = Listener::bind(std::mem::take(&mut config.listen))?;
         let local_addr = listener.as_ref().and_then(Listener::local_addr);
         let own = config.identity();
+        let (now, started) = (Instant::now(), wall_time());
         let shared = Arc::new(TransportShared {
             config,
             own,
@@ -73,7 +76,9 @@ impl Transport {
             cores: cores.all().into(),
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
-            epoch: Instant::now(),
+            epoch: now,
+            started,
+            leadership: Mutex::new(Leadership::new(now, started)),
             injections: Mutex::default(),
             resend: send::resend,
             metrics: Arc::default(),

@@ -81,6 +81,8 @@ impl Etcd {
             .args(["--listen-peer-urls", &self.url()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--logger", "zap", "--log-outputs", "stderr"])
+            // Its statistics are served with the old API alone, which 3.6 has no more.
+            .env("ETCD_ENABLE_V2", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -174,6 +176,13 @@ impl Etcd {
         let text = self.metrics();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// The body of what it answers on this path, `None` if it has no such page.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let answer = self.http_get(path).expect("etcd answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        head.contains(" 200 ").then(|| body.to_owned())
     }
 
     fn http_get(&self, path: &str) -> std::io::Result<String> {
