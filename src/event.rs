@@ -8,6 +8,7 @@ use crate::id::MemberId;
 use crate::proto::codec::{Implausible, StreamKind};
 use crate::proto::handshake::{DialRefusal, Refusal};
 use crate::proto::pipeline::PostRefusal;
+use crate::proto::probe::{RoundTripper, Warning};
 use crate::proto::snapshot::{NoSlot, SizeMismatch};
 use crate::proto::stream::ReadError;
 use crate::raftpb::MessageClass;
@@ -341,6 +342,26 @@ pub enum Event {
         kind: StreamKind,
         /// Why.
         error: DialError,
+    },
+    /// A prober found that the peer answers, or that it does not: when that changes, and the first time.
+    /// Whether the peer is active does not depend on it. See `Transport::probe`.
+    ProbeHealth {
+        /// Which peer.
+        peer: MemberId,
+        /// Which prober.
+        prober: RoundTripper,
+        /// Whether it answers.
+        healthy: bool,
+    },
+    /// A prober's monitor warns, once a look: every 5 s while the peer does not answer, and every 30 s
+    /// while its clock is off.
+    ProbeWarning {
+        /// Which peer.
+        peer: MemberId,
+        /// Which prober.
+        prober: RoundTripper,
+        /// Of what.
+        warning: Warning,
     },
     /// A `POST /raft` failed; what it carried is told as dropped.
     PostFailed {

@@ -97,6 +97,8 @@ pub use io::{
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use proto::fault::{Fault, Injection, InjectionId, Side};
+#[cfg(feature = "io")]
+pub use proto::probe::{ProbeStats, RoundTripper};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "prometheus")]

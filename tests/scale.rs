@@ -23,8 +23,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PAIRS: usize = 500;
 
 /// Two listeners of three descriptors, and four streams of two at either end at most; and one more
-/// for each stream while it is being dialled.
-const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4;
+/// for each stream while it is being dialled. Two probers at either end, of which one keeps its
+/// connection: one descriptor at either end, and one more while it is made.
+const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4 + 4 * (1 + 1) + 4;
 
 /// What the test and the cores have open beside them.
 const DESCRIPTORS_BESIDE: usize = 64;
@@ -36,7 +37,9 @@ const RING_ENTRIES: u32 = 256;
 /// A stream that rests for longer than the read timeout lives by its heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
-const REST: Duration = Duration::from_secs(6);
+///
+/// Within twice the interval of probes everyone was probed, and keeps the connection for that.
+const REST: Duration = Duration::from_secs(9);
 
 /// Time enough for a thousand messages to arrive at their sockets.
 const HELD_UP: Duration = Duration::from_millis(300);

@@ -34,6 +34,7 @@ mod listener;
 mod operation;
 mod peer;
 mod pipeline;
+mod probe;
 mod reader;
 mod receipt;
 pub(crate) mod remote;

@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::insight::PeerStats;
 use super::pipeline::{self, Pipeline, Poster};
+use super::probe::{self, Probes};
 use super::reader::{self, ReaderSlot};
 use super::round_trips::RoundTrips;
 use super::shared::{PIPELINE, PeerShared, lane_of};
@@ -39,6 +40,7 @@ pub(crate) struct Peer {
     slot: usize,
     picker: RefCell<Picker>,
     status: RefCell<Status>,
+    pub(super) probes: Probes,
     /// Of both streams; `None` before the first.
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
@@ -116,6 +118,7 @@ impl Peer {
             pipeline: Pipeline::default(),
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
+            probes: Probes::new(endpoint.shared.config.probe_interval, slot, Instant::now()),
             round_trips: RefCell::default(),
             endpoint,
             shared,
@@ -144,6 +147,11 @@ impl Peer {
 
     pub(super) fn update_urls(&self, urls: PeerUrls) {
         self.picker.borrow_mut().update(urls);
+        self.probes.restart(Instant::now());
+    }
+
+    pub(super) fn urls(&self) -> PeerUrls {
+        self.picker.borrow().urls().clone()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -266,6 +274,7 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
+            self.probes.shutdown();
             pipeline::halt(self.as_ref());
             self.uploads.end_all();
             self.waits.look_again();
@@ -363,6 +372,7 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+        probe::tick(&self, now);
         self.pipeline.tick(now);
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Served<'a> {
     pub(super) conn: Conn,
     pub(super) input: Input,
     pub(super) guard: ServedGuard,
+    /// It waits for more requests of the kind that anybody may make: seconds, mostly.
+    pub(super) is_kept: bool,
 }
 
 /// What to do with the connection after a request.
@@ -79,14 +81,14 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
     let guard = endpoint.watch(conn.shut(), Instant::now() + FIRST_BYTE_TIMEOUT);
     endpoint.enter_waiting(remote.ip(), &guard);
     let input = Input::new(&endpoint.core.pool);
-    let mut served = Served { endpoint, conn, input, guard };
+    let mut served = Served { endpoint, conn, input, guard, is_kept: false };
     loop {
         let head = match served.read_head().await {
             Ok(head) => head,
             Err(NoHead::Closed) => return Ok(()),
             Err(NoHead::Broken(_)) => return Err("the request did not arrive whole or in time"),
             Err(NoHead::Bad(error)) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
@@ -96,12 +98,11 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         let request = match RequestHead::parse(whole) {
             Ok(request) => request,
             Err(error) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
         if let Some(routes) = served.routes(&request) {
-            // Boxed: a connection that is no host's should not keep room for it.
             match Box::pin(served.route(routes, whole, &request)).await {
                 Next::Request => continue,
                 Next::Close => return Ok(()),
@@ -113,7 +114,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                     endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
                 }
                 endpoint.introduce(refused.introduction.clone(), remote);
-                served.refuse(&refused, member_of(&request)).await;
+                Box::pin(served.refuse(&refused, member_of(&request))).await;
                 return Ok(());
             }
             // As if no listener were there.
@@ -128,14 +129,15 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
             }
+            // Boxed, here and below: no connection should keep room for what it is not, and those that are
+            // kept for a next request are many.
             Ok(Accepted::Pipeline(introduction)) => {
                 endpoint.introduce(introduction, remote);
-                match served.message(&request).await {
+                match Box::pin(served.message(&request)).await {
                     Next::Request => {}
                     Next::Close => return Ok(()),
                 }
             }
-            // Boxed: few connections are snapshots, and the others should not keep room for them.
             Ok(Accepted::Snapshot(introduction)) => {
                 endpoint.introduce(introduction, remote);
                 Box::pin(served.snapshot(&request)).await;
@@ -145,7 +147,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Box::pin(served.tell_partial(&request)).await;
                 return Ok(());
             }
-            Ok(Accepted::Probing) => match served.probe(&request).await {
+            Ok(Accepted::Probing) => match Box::pin(served.probe(&request)).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
@@ -170,6 +172,9 @@ impl Membership for Endpoint {
 impl Served<'_> {
     /// The next head, copied out: the body is read into the same buffer.
     async fn read_head(&mut self) -> Result<Vec<u8>, NoHead> {
+        if self.is_kept && self.input.bytes().is_empty() {
+            self.input.rest(&self.conn).await.map_err(NoHead::Broken)?;
+        }
         if !self.input.bytes().is_empty() {
             self.guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
         }
@@ -195,7 +200,7 @@ impl Served<'_> {
         version_minor: u8,
         echoes: bool,
     ) -> Result<(), &'static str> {
-        let Self { endpoint, conn, input, guard: _guard } = self;
+        let Self { endpoint, conn, input, guard: _guard, is_kept: _ } = self;
         let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
         let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
         let rest = input.bytes().to_vec();

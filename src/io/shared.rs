@@ -25,7 +25,7 @@ use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
-use crate::proto::probe::WallTime;
+use crate::proto::probe::{ProbeStats, RoundTripper, WallTime};
 use crate::proto::remotes::Remotes;
 use crate::proto::stats::Leadership;
 use crate::proto::stream::StreamWriterConfig;
@@ -129,6 +129,8 @@ pub(crate) struct PeerShared {
     pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
+    /// What its probers found; by the number of their `RoundTripper`.
+    probes: Mutex<[ProbeStats; 2]>,
     /// What etcd counts of it; stays when the peer goes.
     pub(crate) metrics: Arc<PeerMetrics>,
     /// What etcd tells of it in the leader's statistics; goes with the peer.
@@ -261,6 +263,7 @@ impl PeerShared {
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
+            probes: Mutex::default(),
             metrics: meters.peer,
             follower_stats,
         }
@@ -271,6 +274,14 @@ impl PeerShared {
         let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
         moved.faults.take_over(&self.faults);
         moved
+    }
+
+    pub(super) fn set_probe(&self, which: RoundTripper, stats: ProbeStats) {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()] = stats;
+    }
+
+    pub(crate) fn probe(&self, which: RoundTripper) -> ProbeStats {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()].clone()
     }
 
     pub(crate) fn urls(&self) -> PeerUrls {

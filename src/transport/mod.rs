@@ -34,6 +34,7 @@ use crate::io::snapshot::{Incoming, Outgoing};
 use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted, wall_time};
 use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::probe::{ProbeStats, RoundTripper};
 use crate::proto::stats::Leadership;
 use crate::raft::Raft;
 
@@ -308,6 +309,13 @@ impl Transport {
     /// Undoes [`Transport::cut_peer`].
     pub fn mend_peer(&self, id: impl Into<MemberId>) {
         self.set_peer_paused(id.into(), false);
+    }
+
+    /// What a prober of a peer found so far; `None` if it is no peer. Nothing is found before the first
+    /// probe has ended, `Config::probe_interval` after the peer was added.
+    #[must_use]
+    pub fn probe(&self, id: impl Into<MemberId>, prober: RoundTripper) -> Option<ProbeStats> {
+        Some(self.shared.peer(id.into())?.probe(prober))
     }
 
     /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer

@@ -167,11 +167,15 @@ impl Host {
     }
 
     /// That nothing happened to any stream since a mark: what etcd asks for beyond streams and
-    /// messages (its probes) has no part in that.
+    /// messages (its version), and what our probers find, have no part in that.
     pub fn assert_quiet(&self, mark: usize) {
+        let apart = |event: &Event| match event {
+            Event::RequestRefused { refusal, .. } => *refusal == Refusal::NotFound,
+            Event::ProbeHealth { healthy, .. } => *healthy,
+            _ => false,
+        };
         let mut events = self.events(mark);
-        events
-            .retain(|(_, event)| !matches!(event, Event::RequestRefused { refusal: Refusal::NotFound, .. }));
+        events.retain(|(_, event)| !apart(event));
         assert!(events.is_empty(), "{events:?}");
     }
 

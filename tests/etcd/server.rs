@@ -185,7 +185,8 @@ impl Etcd {
         head.contains(" 200 ").then(|| body.to_owned())
     }
 
-    fn http_get(&self, path: &str) -> std::io::Result<String> {
+    /// What it answers to a client, with its head.
+    pub fn http_get(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.client, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         // HTTP/1.0, so that the body comes in one piece and ends with the connection.
