@@ -68,10 +68,8 @@ impl Drops {
 
     /// All that was told.
     pub(super) fn snapshot(&self) -> [[u64; CLASSES]; REASONS] {
-        let copy = |tables: &Box<Tables>| {
-            tables.told.each_ref().map(|classes| classes.each_ref().map(|told| told.load(Ordering::Relaxed)))
-        };
-        self.tables.get().map_or([[0; CLASSES]; REASONS], copy)
+        let Some(tables) = self.tables.get() else { return [[0; CLASSES]; REASONS] };
+        tables.told.each_ref().map(|classes| classes.each_ref().map(|told| told.load(Ordering::Relaxed)))
     }
 }
 

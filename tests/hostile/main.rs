@@ -19,7 +19,7 @@
 //! | 14 | spaces around a peer URL | `whitespace_around_a_url_is_no_part_of_it` |
 //! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`, `an_answer_without_end_is_read_up_to_its_bound` |
 //! | 16 | a post that is never answered | `a_peer_that_never_answers_costs_its_time_and_gets_the_next_message_after_that` |
-//! | 17 | a probe that is never answered | the tests of probing |
+//! | 17 | a probe that is never answered | `a_target_that_never_answers_does_not_stop_its_prober` |
 //! | 18 | foreign `from` values as labels | `foreign_ids_and_addresses_take_a_bounded_number_of_label_values` |
 //! | 19 | what waits when a stream is replaced | `messages_for_a_member_that_left_are_reported_once`, `a_detach_tells_what_was_encoded_and_is_not_known_to_be_written` |
 //! | 20 | another message than an append in msgappv2 | `only_an_append_that_loses_nothing_goes_without_its_head` |
