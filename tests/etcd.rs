@@ -15,6 +15,8 @@ mod member;
 mod metrics;
 #[path = "etcd/outages.rs"]
 mod outages;
+#[path = "etcd/posted.rs"]
+mod posted;
 #[path = "etcd/probing.rs"]
 mod probing;
 #[path = "etcd/refusals.rs"]

@@ -233,7 +233,9 @@ fn succeeded<P: Poster>(poster: &P, message: &Message, size: usize, began: Insta
     if message.is(MessageType::MsgApp)
         && let Some(follower) = poster.follower_stats()
     {
-        follower.success(began.elapsed());
+        let now = Instant::now();
+        follower.success(now.saturating_duration_since(began));
+        poster.endpoint().shared.metrics.server.sent_appends(now, 1, size as u64);
     }
     if message.is(MessageType::MsgSnap) {
         report_snapshot(poster, SnapshotStatus::Finish);

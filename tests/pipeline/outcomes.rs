@@ -3,7 +3,7 @@
 use raftring::proto::handshake::Precondition;
 use raftring::proto::pipeline::PostRefusal;
 use raftring::raftpb::{Message, MessageType};
-use raftring::{Event, PostError};
+use raftring::{Event, MemberId, PostError};
 
 use crate::common::scripted::Reply;
 use crate::common::{app, normalised, wait_until};
@@ -34,6 +34,26 @@ fn what_has_no_stream_is_posted_as_by_go() {
     });
     scene.wait_until_idle();
     assert_eq!((scene.failed(), scene.unreachable(), scene.snapshots()), (0, 0, (0, 0)));
+    let transport = scene.one.transport();
+    let metrics = transport.metrics().of(MemberId(2));
+    assert_eq!((metrics.sent_bytes.get(), metrics.sent_failures.get()), (post.body.len() as u64, 0));
+    let stats = transport.leader_stats();
+    assert_eq!((stats.followers[0].1.success_count(), stats.followers[0].1.fail_count()), (1, 0));
+    assert_eq!(transport.server_stats().sent.count, 1);
+}
+
+/// `TestPipelineSendFailed`: appends alone are of a follower's statistics.
+#[test]
+fn failures_are_counted_and_those_of_appends_in_the_statistics_of_the_follower() {
+    let scene = Scene::start(|_| Reply::status(500, "no"));
+    scene.send(apps(3).chain([snapshot()]));
+    wait_until("each is told", || scene.failed() == 4);
+    scene.wait_until_idle();
+    let transport = scene.one.transport();
+    let metrics = transport.metrics().of(MemberId(2));
+    assert_eq!((metrics.sent_bytes.get(), metrics.sent_failures.get()), (0, 4));
+    let stats = transport.leader_stats();
+    assert_eq!((stats.followers[0].1.success_count(), stats.followers[0].1.fail_count()), (0, 3));
 }
 
 #[test]

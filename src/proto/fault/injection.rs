@@ -43,7 +43,7 @@ pub enum Fault {
     /// They wait until this is mended, and then all leave in their order. `limit` does not count here.
     Pause,
     /// Connections on this side are broken, and refused until this is mended: for sending, the streams
-    /// that the peer dials and what posts to it (a snapshot that is under way goes on); for receiving,
+    /// that the peer dials, what posts to it and probes (a snapshot that is under way goes on); for receiving,
     /// the streams that we dial and what it posts. Classes, limit and seed mean nothing here.
     Disconnect,
 }
