@@ -19,6 +19,8 @@ mod refusals;
 mod server;
 #[path = "etcd/silence.rs"]
 mod silence;
+#[path = "etcd/snapshot.rs"]
+mod snapshot;
 #[path = "etcd/stall.rs"]
 mod stall;
 

@@ -1,0 +1,80 @@
+//! A real etcd brings a follower up to date that lacks what its log no longer has.
+
+use std::time::Duration;
+
+use raftring::raftpb::MessageType;
+use raftring::snapshot::SnapshotFolder;
+use raftring::{Event, Via};
+
+use super::cluster::{Cluster, LEADER_TIMEOUT, key};
+use super::member::wait_until;
+use super::server;
+
+/// Keys that are put before; etcd compacts its log every ten entries.
+const KEYS: usize = 60;
+
+/// Goal: etcd's `POST /raft/snapshot` is taken, its database arrives whole, raft goes on behind it, and
+/// etcd counts a success.
+///
+/// Method: both stop, ours forgets everything, and etcd starts again, with a log that begins behind its
+/// last snapshot: it cannot append to our empty one. What arrives is opened by etcd's own tools, and
+/// made a member's data of.
+#[test]
+fn etcd_brings_a_follower_up_to_date_that_was_away() {
+    if server::is_missing() {
+        return;
+    }
+    let mut cluster = Cluster::new();
+    cluster.etcd.flags = vec!["--snapshot-count", "10"];
+    cluster.etcd.start();
+    cluster.start_ours(|_| ());
+    cluster.etcd.put_until_it_works("first", "put", LEADER_TIMEOUT);
+    cluster.put_all(0..KEYS);
+    wait_until("etcd has compacted its log", Duration::from_secs(10), || {
+        cluster.etcd.log().matches("saved snapshot").count() >= 2
+    });
+    cluster.stop_ours();
+    cluster.etcd.kill();
+    cluster.forget();
+
+    cluster.start_ours(|_| ());
+    let folder = SnapshotFolder::open(cluster.etcd.folder("received")).expect("a folder").with_reserve(0, 0);
+    *cluster.host().folder.lock().expect("no panic") = Some(folder.clone());
+    cluster.etcd.start();
+    wait_until("the snapshot has come", Duration::from_secs(20), || cluster.host().follower().snapshot.0 > 0);
+    let index = cluster.host().follower().snapshot.0;
+    assert!(index > KEYS as u64, "{index}");
+    assert_eq!(cluster.host().follower().tally.messages(MessageType::MsgSnap, Via::Snapshot), 1);
+    let ended = |event: &Event| match event {
+        Event::SnapshotReceiveEnded { index: of, bytes, refusal: None, .. } => *of == index && *bytes > 0,
+        _ => false,
+    };
+    assert_eq!(cluster.host().count(0, ended), 1);
+
+    cluster.etcd.put_until_it_works("behind", "the snapshot", LEADER_TIMEOUT);
+    assert_eq!(cluster.etcd.get("behind"), Ok("the snapshot".to_owned()));
+    let us = format!("To=\"{}\"", cluster.us.id);
+    let count =
+        |name: &str| cluster.etcd.metric(&format!("etcd_network_snapshot_send_{name}"), &us).round() as u64;
+    wait_until("etcd counts it", Duration::from_secs(5), || count("success") == 1);
+    assert_eq!((count("failures"), count("inflights_total")), (0, 0));
+
+    let file = folder.file(index);
+    let path = file.to_str().expect("a path");
+    let status = cluster.etcd.etcdctl(&["snapshot", "status", path, "-w", "json"], Duration::from_secs(5));
+    let status = status.expect("etcd reads it");
+    println!("the database that came: {status}");
+    let keys = status.split("\"totalKey\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+    let keys: usize = keys.and_then(|keys| keys.parse().ok()).expect("a count");
+    assert!(keys > KEYS, "every key is in it: {status}");
+    let restored = cluster.etcd.folder("restored");
+    let dir = restored.to_str().expect("a path");
+    let restore = ["snapshot", "restore", path, "--skip-hash-check", "--data-dir", dir];
+    cluster.etcd.etcdctl(&restore, Duration::from_secs(10)).expect("etcd makes a member of it");
+    let database = std::fs::read(restored.join("member/snap/db")).expect("the database of that member");
+    for n in 0..KEYS {
+        let key = key(n);
+        assert!(database.windows(key.len()).any(|bytes| bytes == key.as_bytes()), "{key}");
+    }
+    cluster.finish();
+}
