@@ -35,6 +35,8 @@ pub struct Follower {
     pub log: Vec<Logged>,
     /// Index and term of the snapshot that the log begins with.
     pub snapshot: (u64, u64),
+    /// The last snapshot that came.
+    pub snapshot_message: Option<Message>,
     pub tally: Tally,
     /// Appends that did not fit our log and were rejected.
     pub rejected: usize,
@@ -163,6 +165,11 @@ impl Follower {
         let snapshot = (message.snapshot_index(), message.snapshot_term());
         if message.term() == self.term && snapshot.0 > self.commit {
             (self.snapshot, self.commit) = (snapshot, snapshot.0);
+            let mut message = message.clone();
+            if let Some(data) = message.snapshot.as_mut().and_then(|snapshot| snapshot.data.as_mut()) {
+                *data = Bytes::copy_from_slice(data); // as with entries
+            }
+            self.snapshot_message = Some(message);
             self.log.clear();
         }
         Message { index: Some(self.commit), ..self.answer(MessageType::MsgAppResp, message) }

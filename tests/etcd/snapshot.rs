@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use raftring::raftpb::MessageType;
-use raftring::snapshot::SnapshotFolder;
+use raftring::raftpb::{Message, MessageType};
+use raftring::snapshot::{FileSource, SnapshotFolder};
 use raftring::{Event, Via};
 
 use super::cluster::{Cluster, LEADER_TIMEOUT, key};
@@ -13,17 +13,8 @@ use super::server;
 /// Keys that are put before; etcd compacts its log every ten entries.
 const KEYS: usize = 60;
 
-/// Goal: etcd's `POST /raft/snapshot` is taken, its database arrives whole, raft goes on behind it, and
-/// etcd counts a success.
-///
-/// Method: both stop, ours forgets everything, and etcd starts again, with a log that begins behind its
-/// last snapshot: it cannot append to our empty one. What arrives is opened by etcd's own tools, and
-/// made a member's data of.
-#[test]
-fn etcd_brings_a_follower_up_to_date_that_was_away() {
-    if server::is_missing() {
-        return;
-    }
+/// Both run, ours has forgotten everything and got a snapshot instead, which is in this folder.
+fn brought_up_to_date() -> (Cluster, SnapshotFolder) {
     let mut cluster = Cluster::new();
     cluster.etcd.flags = vec!["--snapshot-count", "10"];
     cluster.etcd.start();
@@ -42,6 +33,21 @@ fn etcd_brings_a_follower_up_to_date_that_was_away() {
     *cluster.host().folder.lock().expect("no panic") = Some(folder.clone());
     cluster.etcd.start();
     wait_until("the snapshot has come", Duration::from_secs(20), || cluster.host().follower().snapshot.0 > 0);
+    (cluster, folder)
+}
+
+/// Goal: etcd's `POST /raft/snapshot` is taken, its database arrives whole, raft goes on behind it, and
+/// etcd counts a success.
+///
+/// Method: both stop, ours forgets everything, and etcd starts again, with a log that begins behind its
+/// last snapshot: it cannot append to our empty one. What arrives is opened by etcd's own tools, and
+/// made a member's data of.
+#[test]
+fn etcd_brings_a_follower_up_to_date_that_was_away() {
+    if server::is_missing() {
+        return;
+    }
+    let (cluster, folder) = brought_up_to_date();
     let index = cluster.host().follower().snapshot.0;
     assert!(index > KEYS as u64, "{index}");
     assert_eq!(cluster.host().follower().tally.messages(MessageType::MsgSnap, Via::Snapshot), 1);
@@ -77,4 +83,44 @@ fn etcd_brings_a_follower_up_to_date_that_was_away() {
         assert!(database.windows(key.len()).any(|bytes| bytes == key.as_bytes()), "{key}");
     }
     cluster.finish();
+}
+
+/// Goal: what we send by `POST /raft/snapshot` is a snapshot to etcd: it takes the database, counts a
+/// success, and serves what is in it.
+///
+/// Method: the snapshot that etcd sent goes back to it, as from the leader of a later term who is far
+/// ahead, while etcd holds a key that is not in it. (From there on nobody leads: ours never does.)
+#[test]
+fn etcd_takes_a_snapshot_of_ours() {
+    if server::is_missing() {
+        return;
+    }
+    let (cluster, folder) = brought_up_to_date();
+    cluster.etcd.put_until_it_works("behind", "the snapshot", LEADER_TIMEOUT);
+    let (index, term, message) = {
+        let follower = cluster.host().follower();
+        (follower.snapshot.0, follower.term(), follower.snapshot_message.clone().expect("it came"))
+    };
+    let mut message =
+        Message { from: Some(cluster.us.id.0), to: Some(cluster.etcd_id.0), term: Some(term + 1), ..message };
+    let metadata = message.snapshot.as_mut().and_then(|snapshot| snapshot.metadata.as_mut()).expect("there");
+    (metadata.index, metadata.term) = (Some(index + 1_000), Some(term + 1));
+    let source = FileSource::open(folder.file(index)).expect("it was saved");
+    let handle = cluster.member().transport().send_snapshot(message, source);
+    assert_eq!(handle.wait(Duration::from_secs(20)), Some(Ok(())));
+    assert_eq!(handle.sent(), handle.size());
+
+    let us = format!("From=\"{}\"", cluster.us.id);
+    let count = |name: &str| {
+        cluster.etcd.metric(&format!("etcd_network_snapshot_receive_{name}"), &us).round() as u64
+    };
+    wait_until("etcd counts it", Duration::from_secs(5), || count("success") == 1);
+    assert_eq!((count("failures"), count("inflights_total")), (0, 0));
+    let get = |key: &str| {
+        let args = ["get", "--consistency", "s", "--print-value-only", key];
+        cluster.etcd.etcdctl(&args, Duration::from_secs(2)).map(|value| value.trim_end().to_owned())
+    };
+    wait_until("etcd serves what is in it", Duration::from_secs(20), || get("behind") == Ok(String::new()));
+    assert_eq!(get("first"), Ok("put".to_owned()));
+    assert!(cluster.etcd.is_running());
 }
