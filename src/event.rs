@@ -108,7 +108,7 @@ impl DropReason {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// Its `to`, `from` or entries are not what this stream can carry.
+    /// Its `to`, `from` or entries are not what this stream can carry, or it lacks what it is for.
     Implausible(Implausible),
     /// The host left it, or what came before it, in `Raft::process`, and no more may wait.
     HostFull,
@@ -123,7 +123,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Implausible(Implausible::To),
         Self::Implausible(Implausible::From),
         Self::Implausible(Implausible::Entries),
@@ -131,6 +131,7 @@ impl RejectReason {
         Self::Paused,
         Self::Stopped,
         Self::Injected,
+        Self::Implausible(Implausible::Lacking),
     ];
 
     /// Its place in [`RejectReason::ALL`].
@@ -143,6 +144,7 @@ impl RejectReason {
             Self::Paused => 4,
             Self::Stopped => 5,
             Self::Injected => 6,
+            Self::Implausible(Implausible::Lacking) => 7,
         }
     }
 
@@ -153,6 +155,7 @@ impl RejectReason {
             Self::Implausible(Implausible::To) => "wrong_to",
             Self::Implausible(Implausible::From) => "wrong_from",
             Self::Implausible(Implausible::Entries) => "gap_in_entries",
+            Self::Implausible(Implausible::Lacking) => "lacking",
             Self::HostFull => "host_full",
             Self::Paused => "paused",
             Self::Stopped => "stopped",

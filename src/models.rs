@@ -13,6 +13,7 @@
 //! | swap in `Asleep::take` | one sleeper is woken twice |
 //! | release of `Flag::raise`, acquire of `Flag::lower` | the task reads what is still being written |
 //! | fence in `Claim::claim_or_ask`, the guest's word to the owner | the owner waits for ever for a guest that has left |
+//! | release of `Alarm::ring_within`, acquire of `Alarm::heard` | a letter that may wait waits for ever |
 //! | read-modify-write in `Release::drop` | a lane is full, or has room, for ever |
 //! | read-modify-write in `Backlog::reserve` and `Backlog::give_back` | a process is over its bound; it is full, or has room, for ever |
 //! | read-modify-write in `Home::give_back` | a pool counts wrong |
@@ -23,13 +24,13 @@
 use std::panic::catch_unwind;
 // Not loom's, which must not be dropped while a model that sleeps for ever is unwound.
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::thread::{self, JoinHandle};
 
 use crate::buf::Pool;
 use crate::cores::{
-    Backlog, Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, SHARED_BYTES_MIN, Waiting,
+    Alarm, Backlog, Claim, Doorbell, Event, Flag, Lane, LaneLimits, Mailbox, SHARED_BYTES_MIN, Waiting,
 };
 use crate::sync::atomic::Weakness::{NoAcquire, NoFence, NoRelease, Torn};
 use crate::sync::atomic::{AtomicBool, Ordering, Weakness, weakened};
@@ -215,6 +216,36 @@ fn a_letter_is_lost_without_a_fence_or_without_the_second_look() {
         fails(model, Fault::NoSecondLook, FOR_EVER);
         fails(model, Fault::WrongOrder, FOR_EVER);
     }
+}
+
+fn two_hosts_leave_letters_that_may_wait(fault: Fault) {
+    let (mailbox, alarm) = (Arc::new(Mailbox::default()), Arc::new(Alarm::new().expect("a model")));
+    let hosts = [1, 2].map(|letter| {
+        let (mailbox, alarm) = (Arc::clone(&mailbox), Arc::clone(&alarm));
+        thread::spawn(move || {
+            mailbox.push(letter);
+            fault.in_news(|| alarm.ring_within(Duration::from_micros(100)));
+        })
+    });
+    let (mut sum, mut letters) = (0, Vec::new());
+    while sum < 3 {
+        alarm.hear();
+        fault.in_sleeper(|| alarm.heard());
+        mailbox.take(&mut letters);
+        sum += letters.drain(..).sum::<usize>();
+    }
+    join(hosts);
+}
+
+#[test]
+fn letters_that_may_wait_are_found_when_the_alarm_rings() {
+    holds(two_hosts_leave_letters_that_may_wait);
+}
+
+#[test]
+fn letters_that_may_wait_are_lost_if_the_alarm_orders_nothing() {
+    fails(two_hosts_leave_letters_that_may_wait, Fault::InNews(NoRelease), FOR_EVER);
+    fails(two_hosts_leave_letters_that_may_wait, Fault::InSleeper(NoAcquire), FOR_EVER);
 }
 
 fn two_hosts_ring_a_sleeper(fault: Fault) {

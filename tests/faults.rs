@@ -87,20 +87,6 @@ fn clear_events(pair: &Pair) {
     }
 }
 
-/// rafthttp's `TestTransportCutMend`.
-#[test]
-fn test_transport_cut_mend() {
-    let pair = Pair::start();
-    let one = pair.one.transport();
-    one.cut_peer(2);
-    assert_eq!(one.send([append(1)]).dropped, 1, "nothing is sent to a cut peer");
-    let paused = ClassCounts::of(MessageClass::Append, 1);
-    wait_until("it is counted", || told(&pair.one.host, DropReason::Paused) == paused);
-    one.mend_peer(2);
-    assert_eq!(one.send([append(2)]).accepted, 1);
-    assert_eq!(arrive(&pair, 1), [2], "after mending it is");
-}
-
 #[test]
 fn what_is_lost_by_lot_is_told_exactly_and_the_same_again_for_the_same_seed() {
     const COUNT: u64 = 1_000;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use common::{CLUSTER, app, descriptors, resident_bytes, wait_within};
+use common::{CLUSTER, CORE_OPERATIONS, app, descriptors, resident_bytes, wait_within};
 use raftring::raftpb::{Message, MessageType};
 use raftring::{
     Config, CoreStats, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus,
@@ -216,6 +216,6 @@ fn a_thousand_peers_connect_talk_rest_and_leave_nothing_behind() {
     wait_within(PATIENCE, "descriptors are closed", || descriptors() == descriptors_before);
     for CoreStats { operations, tasks, blocks, .. } in stats(&cores) {
         assert_eq!((tasks, blocks.out_bytes()), (0, 0));
-        assert_eq!(operations, 1, "what is left is the doorbell's read");
+        assert_eq!(operations, CORE_OPERATIONS);
     }
 }

@@ -9,6 +9,7 @@
 //!          doorbell.ring, only if it sleeps --> eventfd read kept in the ring
 //! ```
 
+mod alarm;
 mod asleep;
 mod backlog;
 mod claim;
@@ -22,9 +23,11 @@ mod mailbox;
 mod pin;
 mod rank;
 mod segments;
+mod timer;
 mod wager;
 mod waiting;
 
+pub use alarm::Alarm;
 pub use backlog::{Backlog, SHARED_BYTES_MIN, Weighed};
 pub use claim::{Claim, Claimed};
 pub use doorbell::Doorbell;

@@ -19,7 +19,9 @@ use super::resolve::Resolver;
 use super::snapshot::Snapshots;
 use super::{doorbell, ring, sys};
 use crate::buf::Pool;
-use crate::cores::{Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread};
+use crate::cores::{
+    Alarm, Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread,
+};
 use crate::error::{ConfigError, StartError};
 
 /// More than a core begins in one turn, unless hundreds of connections wake at once.
@@ -296,6 +298,7 @@ fn start_one(
     congestion: Congestion,
 ) -> Result<(Arc<CoreShared>, JoinHandle<()>), StartError> {
     let doorbell = Doorbell::new().map_err(StartError::System)?;
+    let alarm = Alarm::new().map_err(StartError::System)?;
     let shared = Arc::new(CoreShared {
         index,
         load: Load::new(),
@@ -304,6 +307,7 @@ fn start_one(
         congestion,
         mailbox: Mailbox::default(),
         doorbell,
+        alarm,
         counters: CoreCounters::default(),
         stages: Arc::default(),
     });
@@ -337,10 +341,10 @@ fn run_one(
         let core = Core::new(shared, spin);
         core.enter();
         match doorbell::listen(&core) {
-            Ok(listener) => {
+            Ok(listeners) => {
                 let _ = ready.send(Ok(()));
                 Rc::clone(&core).run().await;
-                listener.stop().await;
+                listeners.stop().await;
             }
             Err(error) => drop(ready.send(Err(StartError::System(error)))),
         }

@@ -7,7 +7,7 @@ use super::congestion::Congestion;
 use super::core::Core;
 use super::insight::{CoreCounters, CoreStats};
 use crate::buf::Pool;
-use crate::cores::{Backlog, Doorbell, Load, Mailbox};
+use crate::cores::{Alarm, Backlog, Doorbell, Load, Mailbox};
 use crate::metrics::Stages;
 
 /// Something to do on a core.
@@ -43,6 +43,7 @@ pub(crate) struct CoreShared {
     pub(crate) congestion: Congestion,
     pub(crate) mailbox: Mailbox<Letter>,
     pub(crate) doorbell: Doorbell,
+    pub(crate) alarm: Alarm,
     pub(crate) counters: CoreCounters,
     /// How long messages stay in each stage: those of the peers here.
     pub(crate) stages: Arc<Stages>,

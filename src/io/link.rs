@@ -18,12 +18,15 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+pub(crate) use self::gather::HELD_MAX;
+use self::gather::{Fate, Gather};
 use self::meter::Meter;
 pub(super) use self::meter::Meters;
 use super::insight::LinkStats;
 use super::sys;
 use crate::buf::{Chain, Pool};
 use crate::cores::{Claim, Claimed, Lane, Pushed, Rank, Refused, Waiting, Weighed};
+use crate::proto::codec::StreamKind;
 use crate::proto::stream::{BodyFraming, StreamWriter, StreamWriterConfig};
 use crate::raftpb::{ClassCounts, Message, MessageClass, MessageType};
 
@@ -61,6 +64,8 @@ pub(super) struct Desk {
     sent_in_step: u64,
     direct_writes: u64,
     ring_writes: u64,
+    /// Of a `msgapp` stream alone: what a heartbeat might wait behind leaves at once.
+    gather: Option<Gather>,
     meter: Meter,
 }
 
@@ -164,6 +169,7 @@ impl Link {
         meters: Meters,
         now: Instant,
     ) -> Self {
+        let gather = (config.kind == StreamKind::Msgapp).then(Gather::new);
         let meter = Meter::new(meters, config.kind, now);
         let machine = StreamWriter::new(config, pool, now);
         let desk = Desk {
@@ -175,6 +181,7 @@ impl Link {
             sent_in_step: 0,
             direct_writes: 0,
             ring_writes: 0,
+            gather,
             meter,
         };
         Self { lane, up: AtomicBool::new(false), desk: Claim::new(desk) }
@@ -233,6 +240,17 @@ pub(crate) enum Put {
     Superseded,
 }
 
+/// What a run of messages leaves for the core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// Something to do.
+    Now,
+    /// Something to look after within [`HELD_MAX`], if it is there still.
+    Later,
+}
+
 /// A run of messages on its way into a link.
 pub(crate) struct Visit<'a> {
     link: &'a Link,
@@ -266,24 +284,51 @@ impl Visit<'_> {
         }
     }
 
-    /// Sends what can leave at once; true if there is something left for the core. If this is not
-    /// the `last` visit of a batch, only a good write leaves.
-    pub(crate) fn end(self, last: bool) -> bool {
+    /// Sends what can leave at once, and tells what is left for the core. If this is not the `last`
+    /// visit of a batch, only a good write leaves.
+    pub(crate) fn end(self, last: bool) -> Left {
         let Self { link, desk, is_first, moment, .. } = self;
-        let mut left = false;
+        let (mut now, mut later) = (false, false);
         if let Some(mut desk) = desk {
             if last || desk.machine.unflushed_bytes() >= DIRECT_SEND_BYTES {
-                left = !desk.send_now(&link.lane, moment);
+                match desk.fate(moment) {
+                    Fate::Leaves => now = !desk.send_now(&link.lane, moment),
+                    Fate::Waits => {}
+                    Fate::Ask => later = true,
+                }
             }
             desk.note_encoded(moment);
-            left |= desk.leave();
+            now |= desk.leave();
         }
         // What came into the lane while somebody else had the desk.
-        left | (!is_first && link.lane.lock().announce())
+        now |= !is_first && link.lane.lock().announce();
+        match (now, later) {
+            (true, _) => Left::Now,
+            (false, true) => Left::Later,
+            (false, false) => Left::Nothing,
+        }
     }
 }
 
 impl Desk {
+    /// Whether what a sender has encoded leaves now. On a core all that one step brings gathers anyway.
+    fn fate(&mut self, moment: Moment) -> Fate {
+        match &mut self.gather {
+            Some(gather) if moment.step.is_none() && self.unsent.is_none() => {
+                gather.handle_batch(moment.now, self.machine.unflushed_bytes())
+            }
+            _ => Fate::Leaves,
+        }
+    }
+
+    /// The core has come, and sends what has gathered.
+    pub(super) fn look(&mut self, lane: &Lane<Message>, moment: Moment) -> bool {
+        if let Some(gather) = &mut self.gather {
+            gather.handle_look(moment.now);
+        }
+        self.send_now(lane, moment)
+    }
+
     /// Encodes what is queued, as far as there is room.
     pub(super) fn fill(&mut self, lane: &Lane<Message>) {
         while self.machine.has_room() {
@@ -422,6 +467,7 @@ impl Desk {
     }
 }
 
+mod gather;
 mod meter;
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl Peer {
         let link = &self.shared.links[lane];
         let Some(mut desk) = link.desk() else { return };
         let (sent, lost) = if desk.machine.is_working() {
-            (desk.send_now(&link.lane, self.endpoint.core.moment()), ClassCounts::default())
+            (desk.look(&link.lane, self.endpoint.core.moment()), ClassCounts::default())
         } else {
             (true, desk.drain(&link.lane))
         };

@@ -102,3 +102,71 @@ impl MessageBody {
         (self.read_at + READ_TIMEOUT).min(self.began + BODY_TIMEOUT + earned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn body(now: Instant, rest: &[u8]) -> MessageBody {
+        MessageBody::new(Framing::Length(1 << 20), rest, 1 << 20, Pool::new(), now).expect("within bounds")
+    }
+
+    /// Bytes come.
+    fn read(body: &mut MessageBody, count: usize) {
+        let (block, range) = body.lend();
+        let count = count.min(range.len());
+        body.handle_read(block, count);
+    }
+
+    fn needs_more(body: &mut MessageBody, now: Instant) -> bool {
+        matches!(body.poll(now), Ok(BodyOutcome::NeedsMore))
+    }
+
+    #[test]
+    fn a_body_of_which_nothing_comes_is_given_up_as_by_etcd() {
+        let now = Instant::now();
+        let mut body = body(now, b"");
+        assert!(needs_more(&mut body, now));
+        assert_eq!(body.deadline(), now + READ_TIMEOUT);
+    }
+
+    #[test]
+    fn a_body_that_drips_is_given_up_after_half_a_minute() {
+        let began = Instant::now();
+        let mut body = body(began, b"");
+        let (mut now, mut bytes) = (began, 0);
+        while body.deadline() > now {
+            read(&mut body, 1);
+            bytes += 1;
+            assert!(needs_more(&mut body, now));
+            now += 4 * SECOND;
+        }
+        assert!(bytes < 10 && now - began < BODY_TIMEOUT + 5 * SECOND, "{bytes} bytes in {:?}", now - began);
+    }
+
+    #[test]
+    fn a_large_body_passes_a_thin_link() {
+        let began = Instant::now();
+        let mut body = body(began, b"");
+        // 2 KiB/s, for as long as it takes.
+        for second in 0..512 {
+            let now = began + second * SECOND;
+            assert!(body.deadline() > now || second == 0, "given up after {second} s");
+            read(&mut body, 2 << 10);
+            match body.poll(now) {
+                Ok(BodyOutcome::NeedsMore) => {}
+                Ok(BodyOutcome::Whole { message, .. }) => return assert_eq!(message.len(), 1 << 20),
+                Err(refusal) => panic!("{refusal:?}"),
+            }
+        }
+        panic!("it never ends");
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_a_byte_is_read() {
+        let refused = MessageBody::new(Framing::Length(1 << 40), b"", 1 << 20, Pool::new(), Instant::now());
+        assert!(matches!(refused, Err(Refusal::MessageTooLarge)));
+    }
+}

@@ -12,7 +12,7 @@ use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::io::faults::{Held, Way};
 use crate::io::letter::CoreShared;
-use crate::io::link::{Moment, Parcel, Put, Visit};
+use crate::io::link::{HELD_MAX, Left, Moment, Parcel, Put, Visit};
 use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
@@ -194,8 +194,13 @@ impl<'a> Sender<'a> {
             }
             if let Some(visit) = visit {
                 self.waiting[lane] = !last;
-                if visit.end(last) {
-                    self.leave_to_core(peer, lane);
+                match visit.end(last) {
+                    Left::Nothing => {}
+                    Left::Now => self.leave_to_core(peer, lane),
+                    Left::Later => {
+                        peer.post_dirty(lane);
+                        peer.core.alarm.ring_within(HELD_MAX);
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Listen;
 use crate::event::{Direction, Event};
 use crate::io::CoresConfig;
-use crate::io::link::Moment;
+use crate::io::link::{Left, Moment};
 use crate::proto::codec::StreamKind;
 use crate::raft::{Origin, SnapshotStatus};
 use crate::raftpb::Message;
@@ -76,7 +76,7 @@ fn a_stop_that_finds_a_sender_at_the_link_ends_when_it_has_left() {
     let visit = peer.links[1].visit(Moment { now: Instant::now(), step: None });
     go.send(()).expect("the core waits");
     std::thread::sleep(Duration::from_millis(50));
-    assert!(visit.end(false), "the core has asked");
+    assert_eq!(visit.end(false), Left::Now, "the core has asked");
     peer.post_dirty(1);
     peer.core.doorbell.ring();
     assert!(ending.wait(Duration::from_secs(2)), "the writer's task was not woken");

@@ -13,6 +13,9 @@ use raftring::{
 
 pub const CLUSTER: u64 = 0x1a2b;
 
+/// What a core keeps in its ring for as long as it lives: the reads of its doorbell and its alarm.
+pub const CORE_OPERATIONS: usize = 2;
+
 /// A message and where it came from.
 #[derive(Debug)]
 pub struct Got {

@@ -90,7 +90,7 @@ impl Member {
         self.host.assert_sound();
         assert!(self.transport.stop().wait(Duration::from_secs(5)), "it stops in time");
         let stats = self.cores.stats(0).expect("core 0");
-        assert_eq!((stats.tasks, stats.operations, stats.blocks.out_bytes()), (0, 1, 0));
+        assert_eq!((stats.tasks, stats.operations, stats.blocks.out_bytes()), (0, 2, 0));
         Arc::clone(&self.host)
     }
 }

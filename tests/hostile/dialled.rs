@@ -62,7 +62,10 @@ const HELD_MAX: usize = 2 << 20;
 
 /// Member 1 dials the fake until it says what is expected of it, three times over; the neighbour
 /// notices nothing and memory stays bounded.
-fn attack(script: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static, expected: impl Fn(&Event) -> bool) {
+pub(crate) fn attack(
+    script: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static,
+    expected: impl Fn(&Event) -> bool,
+) {
     let attacked = Attacked::start_with(|config| {
         config.heartbeat_interval = MS(200);
         config.read_timeout = MS(400);
@@ -83,7 +86,7 @@ fn attack(script: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static, expecte
     attacked.assert_recovers();
 }
 
-fn refused(event: &Event) -> Option<&DialRefusal> {
+pub(crate) fn refused(event: &Event) -> Option<&DialRefusal> {
     match event {
         Event::DialFailed { peer, error: DialError::Refused(refusal), .. } if peer.0 == 2 => Some(refusal),
         _ => None,
@@ -262,7 +265,7 @@ fn body(bytes: Vec<u8>) -> impl Fn(&mut TcpStream, &str) + Send + Sync + 'static
     }
 }
 
-fn broken_frame(event: &Event) -> bool {
+pub(crate) fn broken_frame(event: &Event) -> bool {
     matches!(read_error(event), Some(ReadError::Frame(_)))
 }
 
@@ -274,7 +277,10 @@ fn a_frame_of_any_declared_length_costs_no_memory() {
 }
 
 /// A script that answers one kind of stream and refuses the other.
-fn only(kind: StreamKind, bytes: Vec<u8>) -> impl Fn(&mut TcpStream, &str) + Send + Sync + 'static {
+pub(crate) fn only(
+    kind: StreamKind,
+    bytes: Vec<u8>,
+) -> impl Fn(&mut TcpStream, &str) + Send + Sync + 'static {
     let accepted = body(bytes);
     move |stream, path| {
         if path.contains(kind.path_element()) {
@@ -286,7 +292,7 @@ fn only(kind: StreamKind, bytes: Vec<u8>) -> impl Fn(&mut TcpStream, &str) + Sen
 }
 
 /// Fields of a msgappv2 frame.
-fn frame(fields: &[u64]) -> Vec<u8> {
+pub(crate) fn frame(fields: &[u64]) -> Vec<u8> {
     fields.iter().flat_map(|field| field.to_be_bytes()).collect()
 }
 

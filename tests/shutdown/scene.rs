@@ -9,7 +9,7 @@ use std::time::Duration;
 use raftring::raftpb::Message;
 use raftring::{Cores, CoresConfig, MemberId, Origin, Raft, SnapshotStatus};
 
-use crate::common::{CLUSTER, Host, Member, Pair, descriptors, wait_until};
+use crate::common::{CLUSTER, CORE_OPERATIONS, Host, Member, Pair, descriptors, wait_until};
 
 /// What a stop waits for at most is a write that nobody reads; the tests set less than this for it,
 /// and more for everything else.
@@ -35,7 +35,7 @@ pub(crate) fn check(scene: impl FnOnce(&Cores)) {
         scene(cores);
         for core in (0..cores.count()).map(|core| cores.stats(core).expect("a core")) {
             assert_eq!((core.tasks, core.blocks.out_bytes(), core.peers), (0, 0, 0));
-            assert_eq!(core.operations, 1, "what is left is the doorbell's read");
+            assert_eq!(core.operations, CORE_OPERATIONS);
         }
         wait_until("its descriptors are closed", || descriptors() == at_rest);
     });
@@ -64,7 +64,9 @@ fn operations(cores: &Cores) -> usize {
 
 /// Waits until so many operations are in flight beside those of cores and one listener.
 pub(crate) fn wait_for_operations(cores: &Cores, count: usize) {
-    wait_until("operations are in flight", || operations(cores) == cores.count() + 1 + count);
+    wait_until("operations are in flight", || {
+        operations(cores) == CORE_OPERATIONS * cores.count() + 1 + count
+    });
 }
 
 /// Member 2's request for a stream of member 1.

@@ -15,6 +15,27 @@ pub(crate) fn dead_links(tree: &Tree, file: &File) -> Vec<String> {
     complaints
 }
 
+/// Tests that a table at the top of a file of tests names and that are not there.
+pub(crate) fn dead_tests(tree: &Tree, file: &File) -> Vec<String> {
+    let in_table = |line: &&str| line.starts_with("//! |");
+    let named = file.text.lines().enumerate().filter(|(_, line)| in_table(line));
+    let mut complaints = Vec::new();
+    for (at, line) in named {
+        for name in line.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)) {
+            let called = format!("fn {name}(");
+            if !tree.rust().any(|other| other.text.contains(&called)) {
+                complaints.push(file.complain(at + 1, format!("there is no test `{name}`: mend or drop it")));
+            }
+        }
+    }
+    complaints
+}
+
+/// Lower-case words, several of them.
+fn is_test_name(name: &str) -> bool {
+    name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 /// Links `](target)`, and code that is one path of ours.
 fn targets(line: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -49,6 +70,14 @@ fn exists(tree: &Tree, document: &str, target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_that_a_table_names_and_nobody_wrote_is_found() {
+        let text =
+            "//! | row | `it_is_there`, `it_is_not`, `Other` |\n//! `not_in_a_table`\nfn it_is_there() {}";
+        let tree = Tree { files: vec![File::new("tests/x.rs", text)] };
+        assert_eq!(dead_tests(&tree, &tree.files[0]).len(), 1);
+    }
 
     #[test]
     fn a_path_that_leads_nowhere_is_found() {

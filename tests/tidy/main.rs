@@ -87,6 +87,14 @@ fn documents_name_only_what_is_there() {
 }
 
 #[test]
+fn tables_of_tests_name_only_what_is_there() {
+    let tree = Tree::read();
+    let tests = tree.rust().filter(|file| file.layer().is_none());
+    let complaints: Vec<_> = tests.flat_map(|file| documents::dead_tests(&tree, file)).collect();
+    assert_tidy(&complaints);
+}
+
+#[test]
 fn dependencies_are_above_their_known_holes_and_from_one_registry() {
     let tree = Tree::read();
     let (deny, lock) = (tree.text("deny.toml"), tree.text("Cargo.lock"));

@@ -14,8 +14,12 @@ const LIMITS: LaneLimits = LaneLimits { messages_max: 4, bytes_max: 8 << 20 };
 
 /// A link with a connection, and its other end.
 fn connected() -> (Link, TcpStream) {
+    connected_as(StreamKind::Message)
+}
+
+fn connected_as(kind: StreamKind) -> (Link, TcpStream) {
     let config = StreamWriterConfig {
-        kind: StreamKind::Message,
+        kind,
         dialect: Dialect::default(),
         local: MemberId(1),
         remote: MemberId(2),
@@ -68,7 +72,7 @@ fn a_free_link_sends_at_once_and_leaves_nothing_to_the_core() {
     for commit in 1..=3 {
         visit.put(message(commit, 10)).expect("room");
     }
-    assert!(!visit.end(true));
+    assert_eq!(visit.end(true), Left::Nothing);
     assert_eq!(link.stats().direct_writes, 1);
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2, 3]);
@@ -80,11 +84,11 @@ fn who_finds_the_desk_taken_uses_the_lane_and_the_next_sends_that_first() {
     let taken = link.visit(moment());
     let mut other = link.visit(moment());
     other.put(message(1, 10)).expect("room");
-    assert!(other.end(true), "the core is told");
-    assert!(!taken.end(true), "and finds the lane empty: it was sent along");
+    assert_eq!(other.end(true), Left::Now, "the core is told");
+    assert_eq!(taken.end(true), Left::Nothing, "and finds the lane empty: it was sent along");
     let mut next = link.visit(moment());
     next.put(message(2, 10)).expect("room");
-    assert!(!next.end(true));
+    assert_eq!(next.end(true), Left::Nothing);
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2]);
 }
@@ -94,11 +98,11 @@ fn a_core_that_found_a_sender_is_told_and_comes_before_the_next() {
     let (link, _far) = connected();
     let visit = link.visit(moment());
     assert!(link.desk().is_none());
-    assert!(visit.end(true), "the core wants the desk");
+    assert_eq!(visit.end(true), Left::Now, "the core wants the desk");
     let mut kept_out = link.visit(moment());
     kept_out.put(message(1, 10)).expect("room");
     assert_eq!(link.lane.depth().0, 1);
-    assert!(kept_out.end(true));
+    assert_eq!(kept_out.end(true), Left::Now);
     let mut desk = link.desk().expect("free");
     assert!(desk.send_now(&link.lane, moment()));
     assert_eq!(link.lane.depth().0, 0);
@@ -114,10 +118,10 @@ fn what_the_socket_does_not_take_is_left_to_the_core_and_the_rest_waits_in_the_l
     }
     // One is encoded beyond the bound, and the lane takes as many as it is told to.
     assert_eq!(accepted, 1 + LIMITS.messages_max);
-    assert!(visit.end(true));
+    assert_eq!(visit.end(true), Left::Now);
     let mut visit = link.visit(moment());
     visit.put(message(2, 10)).expect("what was sent has made room");
-    assert!(visit.end(true), "the core has work still");
+    assert_eq!(visit.end(true), Left::Now, "the core has work still");
     let mut desk = link.clear_desk();
     assert!(matches!(desk.poll_transmit(&link.lane, Instant::now()), Some(Ok(_))), "the rest of a write");
     assert!(desk.poll_transmit(&link.lane, Instant::now()).is_none(), "one write in flight");
@@ -134,7 +138,7 @@ fn a_link_that_has_sent_in_this_step_gathers() {
     let send = |at, bytes| {
         let mut visit = link.visit(at);
         visit.put(message(1, bytes)).expect("room");
-        visit.end(true)
+        visit.end(true) == Left::Now
     };
     assert!(!send(step(1), 10));
     assert!(send(step(1), 10), "the writer's task sends it, with what follows");
@@ -183,8 +187,8 @@ fn in_a_full_lane_a_heartbeat_is_superseded_and_nothing_else_is() {
     assert_eq!(other.put(heartbeat(9)), Ok(Put::Superseded));
     let vote = Message { r#type: Some(MessageType::MsgVote as i32), ..heartbeat(1) };
     assert_eq!(other.put(vote), Err(Refused::Messages));
-    assert!(other.end(true));
-    assert!(!taken.end(true));
+    assert_eq!(other.end(true), Left::Now);
+    assert_eq!(taken.end(true), Left::Nothing);
     link.clear_desk().detach();
     assert_eq!(commits(far), [1, 2, 3, 9]);
 }
@@ -201,4 +205,33 @@ fn what_is_lost_with_a_connection_is_known_by_class() {
     drop(visit);
     let lost = link.clear_desk().detach();
     assert_eq!((lost.get(MessageClass::Vote), lost.get(MessageClass::Ack), lost.total()), (2, 1, 3));
+}
+
+#[test]
+fn what_a_quick_sender_has_gathered_leaves_when_the_core_looks() {
+    for (kind, gathers) in [(StreamKind::Msgapp, true), (StreamKind::Message, false)] {
+        let (link, mut far) = connected_as(kind);
+        let (start, mut bytes) = (moment(), 0);
+        let send = || {
+            let mut visit = link.visit(start);
+            assert_eq!(visit.put(message(1, 10)), Ok(Put::Taken));
+            visit.end(true)
+        };
+        let asked = (0..200).any(|_| send() == Left::Later);
+        assert_eq!(asked, gathers, "{kind:?}");
+        assert_eq!(send(), Left::Nothing, "the core is asked once");
+        let before = link.stats();
+        assert_eq!(before.unflushed_bytes > 0, gathers);
+        let mut desk = link.desk().expect("free");
+        assert!(desk.look(&link.lane, moment()));
+        drop(desk);
+        let after = link.stats();
+        assert_eq!(after.unflushed_bytes, 0);
+        assert_eq!(after.direct_writes, before.direct_writes + u64::from(gathers));
+        far.set_nonblocking(true).expect("a socket");
+        while let Ok(count) = far.read(&mut [0; 4 << 10]) {
+            bytes += count as u64;
+        }
+        assert!(bytes >= after.writer.messages, "{bytes} bytes of {} messages", after.writer.messages);
+    }
 }

@@ -16,6 +16,9 @@ pub enum Implausible {
     From,
     /// The indexes of a MsgApp's entries do not follow on its own and on each other.
     Entries,
+    /// It lacks what raft takes for granted and indexes into: the entry of a MsgReadIndex, the snapshot
+    /// of a MsgSnap (protocol section 17, row 23).
+    Lacking,
 }
 
 impl fmt::Display for Implausible {
@@ -24,6 +27,7 @@ impl fmt::Display for Implausible {
             Self::To => "the message is for another member",
             Self::From => "the message is from another member and cannot have been forwarded",
             Self::Entries => "the entries of the append are not contiguous",
+            Self::Lacking => "the message lacks what its type is for",
         })
     }
 }
@@ -46,10 +50,12 @@ pub fn screen(message: &Message, local: MemberId, peer: MemberId) -> Result<(), 
     if message.from() != peer.0 && !is_forwarded(message) {
         return Err(Implausible::From);
     }
-    if message.is(MessageType::MsgApp) && !message.has_contiguous_entries() {
-        return Err(Implausible::Entries);
+    match message.kind() {
+        Some(MessageType::MsgApp) if !message.has_contiguous_entries() => Err(Implausible::Entries),
+        Some(MessageType::MsgReadIndex) if message.entries.is_empty() => Err(Implausible::Lacking),
+        Some(MessageType::MsgSnap) if message.snapshot.is_none() => Err(Implausible::Lacking),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// A follower passes these on to its leader with their first `from` (protocol 6.3).
@@ -78,10 +84,22 @@ mod tests {
         assert_eq!(screen(&message(MsgVote, 3, 1), LOCAL, PEER), Err(Implausible::From));
         assert_eq!(screen(&message(MsgHeartbeat, 0, 1), LOCAL, PEER), Err(Implausible::From));
         for forwarded in [MsgProp, MsgReadIndex, MsgTransferLeader] {
-            assert_eq!(screen(&message(forwarded, 3, 1), LOCAL, PEER), Ok(()));
+            let whole = Message { entries: vec![Entry::default()], ..message(forwarded, 3, 1) };
+            assert_eq!(screen(&whole, LOCAL, PEER), Ok(()));
             assert_eq!(screen(&message(forwarded, 3, 3), LOCAL, PEER), Err(Implausible::To));
         }
         assert_eq!(screen(&Message::link_heartbeat(), LOCAL, PEER), Ok(()));
+    }
+
+    #[test]
+    fn what_raft_indexes_into_is_there() {
+        let read = message(MessageType::MsgReadIndex, 2, 1);
+        assert_eq!(screen(&read, LOCAL, PEER), Err(Implausible::Lacking));
+        let snapshot = message(MessageType::MsgSnap, 2, 1);
+        assert_eq!(screen(&snapshot, LOCAL, PEER), Err(Implausible::Lacking));
+        let whole = Message { snapshot: Some(Box::default()), ..snapshot };
+        assert_eq!(screen(&whole, LOCAL, PEER), Ok(()));
+        assert_eq!(screen(&message(MessageType::MsgReadIndexResp, 2, 1), LOCAL, PEER), Ok(()));
     }
 
     #[test]
