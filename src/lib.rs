@@ -97,8 +97,10 @@ pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use proto::fault::{Fault, Injection, InjectionId, Side};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
+#[cfg(feature = "prometheus")]
+pub use transport::MetricsCollector;
 #[cfg(feature = "io")]
-pub use transport::{InjectionStats, Sent, Transport};
+pub use transport::{InjectionStats, Sent, Transport, metrics_of};
 
 /// Compiles the README's quick start.
 #[cfg(all(doctest, feature = "io"))]

@@ -11,6 +11,8 @@ mod follower;
 mod kv;
 #[path = "etcd/member.rs"]
 mod member;
+#[path = "etcd/metrics.rs"]
+mod metrics;
 #[path = "etcd/outages.rs"]
 mod outages;
 #[path = "etcd/refusals.rs"]

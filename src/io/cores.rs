@@ -23,6 +23,7 @@ use crate::cores::{
     Alarm, Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread,
 };
 use crate::error::{ConfigError, StartError};
+use crate::metrics::Latencies;
 
 /// More than a core begins in one turn, unless hundreds of connections wake at once.
 const RING_ENTRIES: u32 = 1024;
@@ -223,6 +224,13 @@ impl Cores {
         let (sender, receiver) = mpsc::sync_channel(1);
         shared.run(move |core| _ = sender.send(core.shared.stats()));
         Ok(receiver.recv_timeout(Duration::from_secs(1)).unwrap_or_default())
+    }
+
+    /// How long messages stayed in each stage of their way since the cores were started, all transports
+    /// together.
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        Latencies::of(self.inner.cores.iter().map(|core| &*core.stages))
     }
 
     /// Payload bytes that wait in all lanes now, as [`CoresConfig::queued_bytes_max`] counts them. Each

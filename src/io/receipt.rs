@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use super::endpoint::Endpoint;
 use super::peer::Peer;
+use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
 use crate::metrics::Stage;
 use crate::proto::codec::{StreamKind, message_size};
 use crate::proto::stream::Received;
-use crate::raftpb::{Message, MessageType};
+use crate::raftpb::{Message, MessageClass, MessageType};
 
 /// What one step of the decoder brought.
 #[derive(Clone, Copy, Debug)]
@@ -71,5 +73,28 @@ impl Peer {
 
     fn size(&self, message: &Message) -> u64 {
         message_size(message, self.endpoint.shared.config.dialect) as u64
+    }
+}
+
+impl Endpoint {
+    /// Tells messages that were posted and are not handed over.
+    pub(super) fn reject_posted(
+        &self,
+        peer: MemberId,
+        class: MessageClass,
+        messages: usize,
+        reason: RejectReason,
+    ) {
+        self.shared.metrics.of(peer).rejected.count(reason, class, messages);
+        self.emit(&Event::Rejected { peer, class, messages, reason });
+    }
+
+    /// Counts a message that was posted, with the bytes of its body.
+    pub(super) fn count_posted(&self, message: &Message, bytes: u64) {
+        let metrics = &self.shared.metrics;
+        metrics.of(MemberId(message.from())).received_bytes.add(bytes);
+        if message.is(MessageType::MsgApp) {
+            metrics.server.received_appends(self.core.now(), 1, bytes);
+        }
     }
 }

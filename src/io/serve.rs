@@ -223,8 +223,16 @@ impl Served<'_> {
 
     async fn take_message(&mut self, request: &RequestHead<'_>) -> Result<(), Refusal> {
         let limits = self.endpoint.shared.config.frames;
-        let message = self.collect_body(request, limits.frame_bytes_max).await?;
-        let message = decode_bare_message(&message, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+        let body = self.collect_body(request, limits.frame_bytes_max).await;
+        let whole = body.and_then(|body| {
+            let message = decode_bare_message(&body, &limits).map_err(|_| Refusal::UnmarshalMessage)?;
+            Ok((message, body.len() as u64))
+        });
+        // Of what is no message nothing is known but the address that it came from.
+        let (message, bytes) = whole.inspect_err(|_| {
+            self.endpoint.shared.metrics.address().received_failures.add(1);
+        })?;
+        self.endpoint.count_posted(&message, bytes);
         self.endpoint.take_posted(message)
     }
 
@@ -316,7 +324,7 @@ impl Endpoint {
         let lost: ClassCounts = visited.dropped.iter().collect();
         for (class, messages) in lost.iter() {
             let reason = RejectReason::Injected;
-            self.emit(&Event::Rejected { peer: peer.id, class, messages, reason });
+            self.reject_posted(peer.id, class, messages, reason);
         }
         result
     }
@@ -326,7 +334,7 @@ impl Endpoint {
         let from = MemberId(message.from());
         if let Err(implausible) = screen(&message, self.shared.config.id, from) {
             let reason = RejectReason::Implausible(implausible);
-            self.emit(&Event::Rejected { peer: from, class: message.class(), messages: 1, reason });
+            self.reject_posted(from, message.class(), 1, reason);
             return Err(Refusal::ProcessMessage);
         }
         let proposals = message.is(MessageType::MsgProp);

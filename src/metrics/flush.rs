@@ -27,13 +27,14 @@ impl Flushes {
     /// How many left for this reason.
     #[must_use]
     pub fn of_reason(&self, reason: usize) -> u64 {
-        self.by_reason[reason].iter().map(Counter::get).sum()
+        self.by_reason[reason].iter().map(Counter::get).fold(0, u64::wrapping_add)
     }
 
     /// Flushes that had no more messages than each bound.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
-        FLUSH_MESSAGES.iter().enumerate().scan(0, |sum, (size, bound)| {
-            *sum += self.by_reason.iter().map(|of_size| of_size[size].get()).sum::<u64>();
+        FLUSH_MESSAGES.iter().enumerate().scan(0_u64, |sum, (size, bound)| {
+            let counts = self.by_reason.iter().map(|of_size| of_size[size].get());
+            *sum = counts.fold(*sum, u64::wrapping_add);
             Some((*bound, *sum))
         })
     }
@@ -41,7 +42,7 @@ impl Flushes {
     /// All flushes.
     #[must_use]
     pub fn count(&self) -> u64 {
-        (0..REASONS.len()).map(|reason| self.of_reason(reason)).sum()
+        (0..REASONS.len()).map(|reason| self.of_reason(reason)).fold(0, u64::wrapping_add)
     }
 
     /// All messages in them.

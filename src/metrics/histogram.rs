@@ -52,8 +52,8 @@ impl<const N: usize> Histogram<N> {
 
     /// Each bound with how many observations are not above it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        self.bounds.iter().zip(&self.buckets).scan(0, |sum, (bound, bucket)| {
-            *sum += bucket.get();
+        self.bounds.iter().zip(&self.buckets).scan(0_u64, |sum, (bound, bucket)| {
+            *sum = sum.wrapping_add(bucket.get());
             Some((*bound, *sum))
         })
     }
@@ -61,7 +61,8 @@ impl<const N: usize> Histogram<N> {
     /// How many observations there were.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(Counter::get).sum::<u64>() + self.above.get()
+        let counts = self.buckets.iter().chain([&self.above]).map(Counter::get);
+        counts.fold(0, u64::wrapping_add)
     }
 
     /// Their sum in seconds.

@@ -9,9 +9,12 @@
 //! Nothing here locks, waits or allocates where messages move.
 
 mod drops;
+mod family;
 mod flush;
 mod follower;
 mod histogram;
+mod latency;
+mod network;
 mod number;
 mod peer;
 mod registry;
@@ -19,9 +22,11 @@ mod server;
 mod stage;
 
 pub use drops::{ByReason, Dropped, Rejected};
+pub use family::{Families, Family, Kind, Sample, TEXT_CONTENT_TYPE, Value};
 pub use flush::{FLUSH_MESSAGES, Flushes};
 pub use follower::Follower;
 pub use histogram::{Histogram, ROUND_TRIP_SECONDS, SNAPSHOT_SECONDS};
+pub use latency::{Latencies, Latency};
 pub use number::{Counter, Gauge};
 pub use peer::PeerMetrics;
 pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};

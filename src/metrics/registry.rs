@@ -19,6 +19,9 @@ pub const MEMBERS_MAX: usize = 1024;
 /// strangers cannot use up the members'.
 pub const FOREIGN_IDS_MAX: usize = 64;
 
+/// etcd's own word.
+const UNKNOWN_SENDER: &str = "UNKNOWN_SNAPSHOT_SENDER";
+
 /// All that a transport counts by member. What is beyond the bounds is counted together under
 /// [`Metrics::other`], and what comes from an address alone under [`Metrics::address`].
 #[derive(Debug, Default)]
@@ -108,6 +111,21 @@ impl Metrics {
             StreamKind::Msgapp => 0,
             StreamKind::Message => 1,
         }]
+    }
+
+    /// Everybody of whom something may have been counted, by label value; in the order of their ids,
+    /// and those who have none behind them.
+    pub(super) fn labels(&self) -> Vec<(String, Arc<PeerMetrics>)> {
+        let mut named = self.read(|ids| {
+            let all = ids.members.iter().chain(&ids.foreign);
+            all.map(|(id, metrics)| (*id, Arc::clone(metrics))).collect::<Vec<_>>()
+        });
+        named.push((MemberId(0), Arc::clone(&self.nobody)));
+        named.sort_by_key(|(id, _)| id.0);
+        let others =
+            [("other", &self.other), ("address", &self.address), (UNKNOWN_SENDER, &self.unknown_sender)];
+        let named = named.into_iter().map(|(id, metrics)| (id.to_string(), metrics));
+        named.chain(others.map(|(label, metrics)| (label.to_owned(), Arc::clone(metrics)))).collect()
     }
 
     fn read<T>(&self, f: impl FnOnce(&Ids) -> T) -> T {

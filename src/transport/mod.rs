@@ -9,11 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+#[cfg(feature = "prometheus")]
+mod collector;
 mod faults;
+mod metrics;
 mod send;
 mod snapshot;
 
+#[cfg(feature = "prometheus")]
+pub use collector::MetricsCollector;
 pub use faults::InjectionStats;
+pub use metrics::metrics_of;
 pub use send::Sent;
 
 use crate::config::{Config, Placement};

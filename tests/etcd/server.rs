@@ -172,9 +172,14 @@ impl Etcd {
         Err(String::from_utf8_lossy(&stderr).into_owned())
     }
 
+    /// All of its metrics.
+    pub fn metrics(&self) -> String {
+        self.http_get("/metrics").expect("etcd tells its metrics")
+    }
+
     /// The sum of one of its metrics over all labels that contain `label`.
     pub fn metric(&self, name: &str, label: &str) -> f64 {
-        let text = self.http_get("/metrics").expect("etcd tells its metrics");
+        let text = self.metrics();
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
