@@ -16,7 +16,7 @@
 //! | TestURLPickerUpdate | `an_update_starts_the_new_list` |
 //! | TestURLPickerUnreachable | `failures_on_one_url_rotate_once` |
 //! | TestPipelineSend, -KeepSendingWhenPostError, -ExceedMaximumServing, -SendFailed, -Post, -PostBad, -PostErrorc, TestStopBlockedPipeline | the tests of the pipeline |
-//! | TestSnapshotSend | the tests of snapshots |
+//! | TestSnapshotSend | `a_snapshot_arrives_whole_and_both_sides_are_told`, `a_source_that_fails_or_lies_leaves_no_file` |
 //! | TestStreamWriterAttachOutgoingConn | `of_streams_that_replace_each_other_in_haste_only_the_newest_stays`, `each_connection_starts_the_codec_and_the_body_anew` |
 //! | TestStreamWriterAttachBadOutgoingConn | `a_client_that_closes_is_noticed_without_a_write`, `a_client_that_does_not_read_is_given_up_and_costs_no_more_than_its_lane` |
 //! | TestStreamReaderDialRequest | `a_stream_is_asked_for_as_by_go` |

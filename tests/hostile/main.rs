@@ -8,13 +8,13 @@
 //! | 1, 2 | counts and lengths in msgappv2 | `counts_that_cannot_be_are_refused_before_memory_is_taken` |
 //! | 3 | an entry, a message that is no protobuf | `an_entry_that_is_no_protobuf_is_refused`, `what_is_no_message_is_refused` |
 //! | 4 | a legal length on the `message` stream | `a_legal_length_that_never_fills_costs_what_arrived`, `a_frame_of_any_declared_length_costs_no_memory` |
-//! | 5 | length of a snapshot's message | the tests of snapshots |
+//! | 5 | length of a snapshot's message | `a_message_that_is_none_is_refused_in_etcds_words` |
 //! | 6 | body of `POST /raft` | `a_chunked_body_without_end_is_cut_at_the_limit`, `a_length_over_the_limit_is_refused_before_a_byte_is_read` |
 //! | 7 | an answer with a bad version | `a_version_that_is_none_is_refused_with_any_status` |
 //! | 8 | a request with a bad version | `a_request_with_a_version_that_is_none_is_answered` |
 //! | 9 | a field whose length overflows | `a_field_that_is_longer_than_its_message_is_refused` |
 //! | 10 | deep nesting | `groups_within_groups_cost_no_stack`, `messages_within_messages_cost_no_stack` |
-//! | 11 | MsgSnap without a snapshot | `a_message_that_lacks_what_raft_indexes_into_is_dropped_and_the_stream_stays`; on `/raft/snapshot` the tests of snapshots |
+//! | 11 | MsgSnap without a snapshot | `a_message_that_lacks_what_raft_indexes_into_is_dropped_and_the_stream_stays`; on `/raft/snapshot` `a_snapshot_message_without_a_snapshot_is_refused` |
 //! | 12, 13 | `X-PeerURLs` that are none, or many | the tests of remotes |
 //! | 14 | spaces around a peer URL | `whitespace_around_a_url_is_no_part_of_it` |
 //! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`; of a post the tests of the pipeline |

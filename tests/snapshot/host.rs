@@ -14,7 +14,7 @@ use raftring::{
     Config, Cores, CoresConfig, Event, MemberId, Origin, Raft, SnapshotHandle, SnapshotStatus, Via,
 };
 
-use crate::common::{Host, Member, wait_until};
+use crate::common::{CORE_OPERATIONS, Host, Member, wait_until};
 
 /// What a host does with a database.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -294,8 +294,8 @@ impl Drop for Two {
         if !std::thread::panicking() {
             let left = |core| {
                 let stats = self.cores.stats(core).expect("a core");
-                // The doorbell's read is always there, while the core is.
-                (stats.tasks, stats.operations.saturating_sub(1), stats.blocks.out_bytes())
+                // What is a core's own is there while the core is.
+                (stats.tasks, stats.operations.saturating_sub(CORE_OPERATIONS), stats.blocks.out_bytes())
             };
             wait_until("nothing is left on any core", || {
                 (0..self.cores.count()).all(|core| left(core) == (0, 0, 0))
