@@ -11,6 +11,7 @@ use crate::id::{ClusterId, MemberId};
 use crate::proto::codec::{Dialect, FrameLimits};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
+use crate::proto::pipeline::{PIPELINE_MESSAGES_MAX, POST_TIMEOUT};
 use crate::proto::probe::PROBE_INTERVAL;
 use crate::proto::stream::LANE_MESSAGES_MAX;
 use crate::proto::version::{Version, Versions};
@@ -68,6 +69,8 @@ pub struct Config {
     pub id: MemberId,
     /// The cluster's id; not 0.
     pub cluster_id: ClusterId,
+    /// The member's name, which `Transport::server_stats` tells. May be empty.
+    pub name: String,
     /// Our own URLs, told to other members in `X-PeerURLs`. May be empty.
     pub peer_urls: Vec<String>,
     /// Where to listen.
@@ -96,6 +99,12 @@ pub struct Config {
     /// Bytes queued per peer and stream, shared likewise. 64 MiB: a follower that is cut off costs no
     /// more.
     pub lane_bytes_max: usize,
+    /// Messages that wait for a `POST /raft` to one peer or remote, beside the four in flight. 64. Their
+    /// bytes are bounded by `lane_bytes_max`.
+    pub pipeline_messages_max: usize,
+    /// For the answer to a `POST /raft`, once its body is written. 10 s: etcd waits for ever, and may have
+    /// to wait 7 s for its own raft.
+    pub post_timeout: Duration,
     /// Connections whose handshake is not complete. 256: fifty peers, four connections each, and
     /// some probes.
     pub handshakes_max: usize,
@@ -153,6 +162,7 @@ impl Config {
         Self {
             id: id.into(),
             cluster_id: cluster_id.into(),
+            name: String::new(),
             peer_urls: Vec::new(),
             listen: Listen::Nowhere,
             placement: Placement::Spread,
@@ -166,6 +176,8 @@ impl Config {
             frames: FrameLimits::default(),
             lane_messages_max: LANE_MESSAGES_MAX,
             lane_bytes_max: 64 << 20,
+            pipeline_messages_max: PIPELINE_MESSAGES_MAX,
+            post_timeout: POST_TIMEOUT,
             handshakes_max: 256,
             handshakes_per_address_max: 32,
             snapshot_bytes_max: 16 << 30,
@@ -228,6 +240,9 @@ impl Config {
         if self.lane_bytes_max < 1 << 10 {
             return wrong("lane_bytes_max", "give at least 1,024 bytes; the default is 64 MiB");
         }
+        if self.pipeline_messages_max == 0 || self.pipeline_messages_max > 1 << 20 {
+            return wrong("pipeline_messages_max", "give 1 to 1,048,576 messages; etcd uses 64");
+        }
         if self.handshakes_max == 0 {
             return wrong("handshakes_max", "with 0 nobody could ever connect; the default is 256");
         }
@@ -261,6 +276,7 @@ impl Config {
             ("read_timeout", self.read_timeout),
             ("write_timeout", self.write_timeout),
             ("dial_timeout", self.dial_timeout),
+            ("post_timeout", self.post_timeout),
             ("snapshot_stall_timeout", self.snapshot_stall_timeout),
             ("route_timeout", self.route_timeout),
             ("probe_interval", self.probe_interval.unwrap_or(PROBE_INTERVAL)),
@@ -326,6 +342,8 @@ mod tests {
         assert_eq!(refused(|c| c.dial_frequency = 1e-30), "dial_frequency");
         assert_eq!(refused(|c| c.lane_messages_max = 0), "lane_messages_max");
         assert_eq!(refused(|c| c.lane_bytes_max = 1), "lane_bytes_max");
+        assert_eq!(refused(|c| c.pipeline_messages_max = 0), "pipeline_messages_max");
+        assert_eq!(refused(|c| c.post_timeout = Duration::ZERO), "post_timeout");
         assert_eq!(refused(|c| c.handshakes_max = 0), "handshakes_max");
         assert_eq!(refused(|c| c.handshakes_per_address_max = 0), "handshakes_per_address_max");
         assert_eq!(refused(|c| c.frames.frame_bytes_max = 1), "frames.frame_bytes_max");

@@ -7,6 +7,8 @@ use crate::cores::Refused;
 use crate::id::MemberId;
 use crate::proto::codec::{Implausible, StreamKind};
 use crate::proto::handshake::{DialRefusal, Refusal};
+use crate::proto::pipeline::PostRefusal;
+use crate::proto::probe::{RoundTripper, Warning};
 use crate::proto::snapshot::{NoSlot, SizeMismatch};
 use crate::proto::stream::ReadError;
 use crate::raftpb::MessageClass;
@@ -26,8 +28,8 @@ pub enum Direction {
 pub enum DropReason {
     /// The lane was full, or all lanes of the process together.
     LaneFull(Refused),
-    /// No stream was up, and the pipeline takes it from there.
-    NoStream,
+    /// It was posted for want of a stream, or because it is a MsgSnap, and nobody said that he took it.
+    PostFailed,
     /// They were queued or being written when the stream was lost.
     StreamLost,
     /// The peer is cut off on purpose.
@@ -52,7 +54,7 @@ impl DropReason {
         Self::LaneFull(Refused::Messages),
         Self::LaneFull(Refused::Bytes),
         Self::LaneFull(Refused::Process),
-        Self::NoStream,
+        Self::PostFailed,
         Self::StreamLost,
         Self::Paused,
         Self::TooLarge,
@@ -74,7 +76,7 @@ impl DropReason {
             Self::LaneFull(Refused::Messages) => 0,
             Self::LaneFull(Refused::Bytes) => 1,
             Self::LaneFull(Refused::Process) => 2,
-            Self::NoStream => 3,
+            Self::PostFailed => 3,
             Self::StreamLost => 4,
             Self::Paused => 5,
             Self::TooLarge => 6,
@@ -92,7 +94,7 @@ impl DropReason {
             Self::LaneFull(Refused::Messages) => "lane_messages",
             Self::LaneFull(Refused::Bytes) => "lane_bytes",
             Self::LaneFull(Refused::Process) => "process_bytes",
-            Self::NoStream => "no_stream",
+            Self::PostFailed => "post_failed",
             Self::StreamLost => "stream_lost",
             Self::Paused => "paused",
             Self::TooLarge => "too_large",
@@ -193,6 +195,39 @@ impl fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+/// Why a `POST /raft` failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The name has no address, or the helper that looks names up failed.
+    Resolve(String),
+    /// No connection, or it broke before the answer was complete.
+    Connection(String),
+    /// No connection, no progress, or no answer in time.
+    Timeout,
+    /// The answer is not one of HTTP.
+    Malformed(String),
+    /// The peer refuses.
+    Refused(PostRefusal),
+    /// A bug of ours: the task ended early.
+    Panicked,
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => write!(f, "cannot resolve: {error}"),
+            Self::Connection(error) => f.write_str(error),
+            Self::Timeout => f.write_str("no connection, no progress or no answer in time"),
+            Self::Malformed(error) => write!(f, "malformed answer: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Panicked => f.write_str("the task that posted it panicked"),
+        }
+    }
+}
+
+impl std::error::Error for PostError {}
 
 /// Why a snapshot did not arrive.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -307,6 +342,43 @@ pub enum Event {
         kind: StreamKind,
         /// Why.
         error: DialError,
+    },
+    /// A prober found that the peer answers, or that it does not: when that changes, and the first time.
+    /// Whether the peer is active does not depend on it. See `Transport::probe`.
+    ProbeHealth {
+        /// Which peer.
+        peer: MemberId,
+        /// Which prober.
+        prober: RoundTripper,
+        /// Whether it answers.
+        healthy: bool,
+    },
+    /// A prober's monitor warns, once a look: every 5 s while the peer does not answer, and every 30 s
+    /// while its clock is off.
+    ProbeWarning {
+        /// Which peer.
+        peer: MemberId,
+        /// Which prober.
+        prober: RoundTripper,
+        /// Of what.
+        warning: Warning,
+    },
+    /// A `POST /raft` failed; what it carried is told as dropped.
+    PostFailed {
+        /// To whom.
+        peer: MemberId,
+        /// Why.
+        error: PostError,
+    },
+    /// A stranger told of himself and is a remote now; what is sent to its id is posted there.
+    RemoteLearned {
+        /// Who it says it is.
+        remote: MemberId,
+    },
+    /// A remote that told of itself was forgotten: nothing was sent to it for long.
+    RemoteForgotten {
+        /// Which remote.
+        remote: MemberId,
     },
     /// A member told us that we were removed from the cluster: etcd's error channel.
     MemberRemoved {

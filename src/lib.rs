@@ -86,7 +86,9 @@ pub use cores::Spin;
 #[cfg(feature = "io")]
 pub use error::{ConfigError, PeerError, StartError};
 #[cfg(feature = "io")]
-pub use event::{DialError, Direction, DropReason, Event, NoObserver, Observer, RejectReason, SnapshotError};
+pub use event::{
+    DialError, Direction, DropReason, Event, NoObserver, Observer, PostError, RejectReason, SnapshotError,
+};
 pub use id::{ClusterId, MemberId};
 #[cfg(feature = "io")]
 pub use io::{
@@ -95,6 +97,8 @@ pub use io::{
 };
 pub use proto::codec::{Dialect, FrameLimits, StreamKind};
 pub use proto::fault::{Fault, Injection, InjectionId, Side};
+#[cfg(feature = "io")]
+pub use proto::probe::{ProbeStats, RoundTripper};
 pub use raft::{Origin, Raft, SnapshotStatus, Via};
 pub use raftpb::MessageClass;
 #[cfg(feature = "prometheus")]

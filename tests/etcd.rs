@@ -15,6 +15,10 @@ mod member;
 mod metrics;
 #[path = "etcd/outages.rs"]
 mod outages;
+#[path = "etcd/posted.rs"]
+mod posted;
+#[path = "etcd/probing.rs"]
+mod probing;
 #[path = "etcd/refusals.rs"]
 mod refusals;
 #[path = "etcd/server.rs"]
@@ -25,6 +29,8 @@ mod silence;
 mod snapshot;
 #[path = "etcd/stall.rs"]
 mod stall;
+#[path = "etcd/statistics.rs"]
+mod statistics;
 
 use std::time::Duration;
 

@@ -196,9 +196,12 @@ fn what_is_sent_to_a_peer_that_is_removed_before_its_core_knows_it_is_told() {
     let busy = || async { std::thread::sleep(Duration::from_millis(50)) };
     pair.cores.spawn(0, busy).expect("core 0");
     one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+    one.cut_peer(9);
     assert_eq!(one.send([Message { to: Some(9), ..app(1, 1) }]).dropped, 1);
+    one.mend_peer(9);
+    assert_eq!(one.send([Message { to: Some(9), ..app(2, 1) }]).accepted, 1, "it is to be posted");
     assert!(one.remove_peer(9).wait(Duration::from_secs(5)));
-    wait_until("it is told", || told_dropped(&pair.one.host, 9) == 1);
+    wait_until("it is told", || told_dropped(&pair.one.host, 9) == 2);
 }
 
 #[test]

@@ -15,7 +15,13 @@
 //! | TestURLPickerPickTwice | `picking_twice_gives_the_same_url` |
 //! | TestURLPickerUpdate | `an_update_starts_the_new_list` |
 //! | TestURLPickerUnreachable | `failures_on_one_url_rotate_once` |
-//! | TestPipelineSend, -KeepSendingWhenPostError, -ExceedMaximumServing, -SendFailed, -Post, -PostBad, -PostErrorc, TestStopBlockedPipeline | the tests of the pipeline |
+//! | TestPipelineSend, TestPipelinePost | `what_has_no_stream_is_posted_as_by_go`, `a_message_is_posted_as_by_go` |
+//! | TestPipelineKeepSendingWhenPostError | `fifty_messages_are_all_tried_though_each_fails` |
+//! | TestPipelineExceedMaximumServing | `four_in_flight_and_sixty_four_that_wait_are_accepted_exactly` |
+//! | TestPipelineSendFailed | `failures_are_counted_and_those_of_appends_in_the_statistics_of_the_follower` |
+//! | TestPipelinePostBad | `whatever_is_no_204_is_a_failure_and_told_once`, `only_204_is_a_success` |
+//! | TestPipelinePostErrorc | `only_a_403_to_a_post_tells_that_we_were_removed` |
+//! | TestStopBlockedPipeline | `a_stop_with_forty_blocked_messages_ends_in_time_and_tells_each` |
 //! | TestSnapshotSend | `a_snapshot_arrives_whole_and_both_sides_are_told`, `a_source_that_fails_or_lies_leaves_no_file` |
 //! | TestStreamWriterAttachOutgoingConn | `of_streams_that_replace_each_other_in_haste_only_the_newest_stays`, `each_connection_starts_the_codec_and_the_body_anew` |
 //! | TestStreamWriterAttachBadOutgoingConn | `a_client_that_closes_is_noticed_without_a_write`, `a_client_that_does_not_read_is_given_up_and_costs_no_more_than_its_lane` |
@@ -30,7 +36,7 @@
 //! | TestTransportAdd | `test_transport_add` |
 //! | TestTransportRemove, TestTransportRemoveIsIdempotent | `test_transport_remove_is_idempotent` |
 //! | TestTransportUpdate | `test_transport_update` |
-//! | TestTransportErrorc | `test_transport_errorc`; what a 403 to a post does: the tests of the pipeline |
+//! | TestTransportErrorc | `test_transport_errorc`, `only_a_403_to_a_post_tells_that_we_were_removed` |
 //! | TestCompareMajorMinorVersion | `only_major_and_minor_are_compared` |
 //! | TestServerVersion, TestMinClusterVersion | `a_missing_header_means_two_zero`, `what_would_crash_etcd_is_none` |
 //! | TestCheckVersionCompatibility | `a_remote_may_be_newer_but_not_older_than_our_minimum` |

@@ -7,15 +7,15 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{CLUSTER, CORE_OPERATIONS, app, descriptors, resident_bytes, wait_within};
 use raftring::raftpb::{Message, MessageType};
 use raftring::{
-    Config, CoreStats, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus,
-    Transport, Via,
+    Config, CoreStats, Cores, CoresConfig, Direction, Event, Listen, MemberId, Origin, Placement, Raft,
+    SnapshotStatus, Transport, Via,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,8 +23,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const PAIRS: usize = 500;
 
 /// Two listeners of three descriptors, and four streams of two at either end at most; and one more
-/// for each stream while it is being dialled.
-const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4;
+/// for each stream while it is being dialled. Two probers at either end, of which one keeps its
+/// connection: one descriptor at either end, and one more while it is made.
+const DESCRIPTORS_A_PAIR: usize = 2 * 3 + 4 * (2 + 2) + 4 + 4 * (1 + 1) + 4;
 
 /// What the test and the cores have open beside them.
 const DESCRIPTORS_BESIDE: usize = 64;
@@ -36,7 +37,9 @@ const RING_ENTRIES: u32 = 256;
 /// A stream that rests for longer than the read timeout lives by its heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(4);
-const REST: Duration = Duration::from_secs(6);
+///
+/// Within twice the interval of probes everyone was probed, and keeps the connection for that.
+const REST: Duration = Duration::from_secs(9);
 
 /// Time enough for a thousand messages to arrive at their sockets.
 const HELD_UP: Duration = Duration::from_millis(300);
@@ -54,12 +57,23 @@ struct Host {
     msgapp: AtomicUsize,
     message: AtomicUsize,
     lost: AtomicUsize,
+    /// Writers that are up now.
+    writers: AtomicIsize,
 }
 
 impl Host {
     fn observe(&self, event: &Event) {
         if matches!(event, Event::ReaderDown { .. } | Event::WriterDown { .. }) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        match event {
+            Event::StreamUp { direction: Direction::Writer, .. } => {
+                self.writers.fetch_add(1, Ordering::SeqCst);
+            }
+            Event::WriterDown { .. } => {
+                self.writers.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
         }
     }
 
@@ -110,12 +124,13 @@ impl Member {
         self.transport.add_peer(other.id, [url]).expect("a good peer");
     }
 
-    /// A message on either stream, as soon as that is up.
+    /// A message on either stream, as soon as both are up: what is sent before is posted.
     fn greet(&self, other: &Self) {
+        wait_within(PATIENCE, "the streams are up", || self.host.writers.load(Ordering::SeqCst) >= 2);
         for kind in [MessageType::MsgApp, MessageType::MsgHeartbeat] {
             let (to, from) = (Some(other.id), Some(self.id));
             let message = Message { r#type: Some(kind as i32), to, from, ..app(1, 1) };
-            wait_within(PATIENCE, "a stream is up", || self.transport.send_ref([&message]).accepted == 1);
+            assert_eq!(self.transport.send_ref([&message]).accepted, 1);
         }
     }
 }

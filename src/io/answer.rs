@@ -28,7 +28,6 @@ pub(super) struct Body {
     pub(super) text: Vec<u8>,
     /// True if that is all of it and nothing stands behind it: the connection can take another
     /// request.
-    #[expect(dead_code, reason = "for those who keep their connections")]
     pub(super) is_whole: bool,
 }
 
@@ -86,8 +85,11 @@ impl Answer {
         guard: &ServedGuard,
         deadline: Instant,
     ) -> Body {
-        guard.set_deadline(deadline.min(Instant::now() + BODY_TIMEOUT));
         let rest = self.rest();
+        if framing == Framing::None {
+            return Body { text: Vec::new(), is_whole: rest.is_empty() };
+        }
+        guard.set_deadline(deadline.min(Instant::now() + BODY_TIMEOUT));
         let mut block = self.pool.take(rest.len() + bytes_max);
         block[..rest.len()].copy_from_slice(rest);
         let mut body = BodyDecoder::new(framing);

@@ -125,6 +125,17 @@ impl Conn {
         sys::duplicate(self.stream.as_raw_fd())
     }
 
+    /// Waits until there is something to read, be it the end.
+    pub(super) async fn wait_for_bytes(&self) -> io::Result<()> {
+        self.core.operation(self.stream.readable(true)).await
+    }
+
+    /// False if the other end has closed it, or has said something that nobody asked for.
+    pub(super) fn is_open_and_silent(&self) -> bool {
+        let look = self.shut.fd().and_then(|fd| sys::peek_now(fd, &mut [0]));
+        look.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Reads into `range` of `block`; 0 bytes is the end.
     pub(super) async fn read(&mut self, block: Block, range: Range<usize>) -> (io::Result<usize>, Block) {
         let read = self.stream.read(ReadSpace::new(block, range));

@@ -71,16 +71,16 @@ mod tests {
     fn each_drop_is_taken_once_and_the_core_is_told_once_of_many() {
         let drops = Drops::default();
         assert!(drops.take().next().is_none());
-        assert!(drops.count(DropReason::NoStream, MessageClass::Vote, 1));
-        assert!(!drops.count(DropReason::NoStream, MessageClass::Append, 2));
+        assert!(drops.count(DropReason::PostFailed, MessageClass::Vote, 1));
+        assert!(!drops.count(DropReason::PostFailed, MessageClass::Append, 2));
         assert!(!drops.count(DropReason::TooLarge, MessageClass::Append, 3));
         let taken: Vec<_> = drops.take().filter(|(counts, _)| counts.total() > 0).collect();
-        let mut of_no_stream = ClassCounts::of(MessageClass::Vote, 1);
-        of_no_stream.add(MessageClass::Append, 2);
+        let mut of_post = ClassCounts::of(MessageClass::Vote, 1);
+        of_post.add(MessageClass::Append, 2);
         let too_large = ClassCounts::of(MessageClass::Append, 3);
-        assert_eq!(taken, [(of_no_stream, DropReason::NoStream), (too_large, DropReason::TooLarge)]);
+        assert_eq!(taken, [(of_post, DropReason::PostFailed), (too_large, DropReason::TooLarge)]);
         assert!(drops.take().next().is_none());
-        assert!(drops.count(DropReason::NoStream, MessageClass::Vote, 1), "and again");
+        assert!(drops.count(DropReason::PostFailed, MessageClass::Vote, 1), "and again");
     }
 
     #[test]

@@ -17,12 +17,13 @@ use super::cores::Cores;
 use super::guard::{Ending, TaskCount};
 use super::listener::Listener;
 use super::peer::Peer;
+use super::remote::Remote;
 use super::requests::Requests;
 use super::shared::{PeerShared, TransportShared};
 use super::waits::Waits;
 use crate::event::Event;
 use crate::id::MemberId;
-use crate::proto::limiter::{HandshakeLimiter, WaitingLimits, WaitingRoom};
+use crate::proto::limiter::{HandshakeLimiter, PostLimiter, PostSender, WaitingLimits, WaitingRoom};
 use crate::proto::peer_url::PeerUrls;
 
 /// One transport on its core.
@@ -31,6 +32,7 @@ pub(crate) struct Endpoint {
     pub(crate) shared: Arc<TransportShared>,
     pub(super) cores: Cores,
     peers: RefCell<HashMap<MemberId, Rc<Peer>>>,
+    pub(super) remotes: RefCell<Vec<Rc<Remote>>>,
     /// Peers that were removed and have tasks still, for those who ask a second time.
     leaving: RefCell<Vec<Weak<Peer>>>,
     pub(super) limiter: RefCell<HandshakeLimiter>,
@@ -39,7 +41,7 @@ pub(crate) struct Endpoint {
     served: RefCell<HashMap<u64, Served>>,
     next_served: Cell<u64>,
     /// Bodies of `POST /raft` that are being read.
-    posts: Cell<usize>,
+    posts: RefCell<PostLimiter>,
     /// Of those that anybody may make.
     pub(super) requests: Requests,
     /// Ended early when the endpoint is stopped, and looked at once a tick while the host is asked.
@@ -54,13 +56,10 @@ struct Served {
     deadline: Instant,
 }
 
-/// Bodies of `POST /raft` read at once: 4 of each of 16 members, of which a working cluster sends
-/// hardly any; each may be as large as a frame.
-const POSTS_MAX: usize = 64;
-
 /// The right to read the body of one `POST /raft`.
 pub(super) struct Post {
     endpoint: Rc<Endpoint>,
+    sender: PostSender,
 }
 
 /// Watches over one served connection; dropped when it ends or becomes a stream.
@@ -71,7 +70,7 @@ pub(super) struct ServedGuard {
 
 impl Endpoint {
     /// The endpoint of this transport on this core: the one that is there, or a new one.
-    fn on_or_start(core: &Rc<Core>, shared: &Arc<TransportShared>) -> Option<Rc<Self>> {
+    pub(super) fn on_or_start(core: &Rc<Core>, shared: &Arc<TransportShared>) -> Option<Rc<Self>> {
         Self::on(core, shared).or_else(|| {
             let cores = shared.alive.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
             Some(Self::start(core, Arc::clone(shared), cores, None))
@@ -95,12 +94,13 @@ impl Endpoint {
             shared,
             cores,
             peers: RefCell::default(),
+            remotes: RefCell::default(),
             leaving: RefCell::default(),
             limiter: RefCell::default(),
             waiting: RefCell::new(WaitingRoom::new(limits)),
             served: RefCell::default(),
             next_served: Cell::new(0),
-            posts: Cell::new(0),
+            posts: RefCell::default(),
             requests: Requests::default(),
             waits: Waits::default(),
             listener: RefCell::default(),
@@ -150,7 +150,17 @@ impl Endpoint {
         name: &'static str,
         task: impl Future<Output = ()> + 'static,
     ) {
-        let guard = peer.tasks.enter();
+        self.spawn_among(&peer.tasks, name, task);
+    }
+
+    /// A task that `tasks` counts, too.
+    pub(super) fn spawn_among(
+        self: &Rc<Self>,
+        tasks: &Rc<TaskCount>,
+        name: &'static str,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        let guard = tasks.enter();
         let task = Box::pin(task); // as in `spawn`
         self.spawn(name, async move {
             let _guard = guard;
@@ -262,16 +272,14 @@ impl Endpoint {
     }
 
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
-    pub(super) fn begin_post(self: &Rc<Self>, guard: &ServedGuard) -> Option<Post> {
+    pub(super) fn begin_post(self: &Rc<Self>, sender: PostSender, guard: &ServedGuard) -> Option<Post> {
         self.leave_waiting(guard);
-        if self.posts.get() >= POSTS_MAX {
-            return None;
-        }
-        self.posts.set(self.posts.get() + 1);
-        Some(Post { endpoint: Rc::clone(self) })
+        self.requests.leave(guard.id);
+        let admitted = self.posts.borrow_mut().begin(sender);
+        admitted.then(|| Post { endpoint: Rc::clone(self), sender })
     }
 
-    /// A request that anybody may make was served, and the connection stays for the next.
+    /// A request was served, and the connection stays for the next.
     pub(super) fn keep(&self, address: IpAddr, guard: &ServedGuard) {
         self.leave_waiting(guard);
         self.close_served(self.requests.keep(address, guard.id));
@@ -304,6 +312,9 @@ impl Endpoint {
             let peers: Vec<_> = self.peers.borrow_mut().drain().map(|(_, peer)| peer).collect();
             for peer in peers {
                 self.let_go(&peer, Ending::new());
+            }
+            for remote in self.remotes.take() {
+                remote.stop(Ending::new());
             }
             for served in self.served.borrow().values() {
                 served.shut.shutdown();
@@ -358,7 +369,7 @@ impl ServedGuard {
 
 impl Drop for Post {
     fn drop(&mut self) {
-        self.endpoint.posts.set(self.endpoint.posts.get() - 1);
+        self.endpoint.posts.borrow_mut().end(self.sender);
     }
 }
 

@@ -50,6 +50,14 @@ impl Input {
         self.block = Some(block);
     }
 
+    /// Waits for bytes without memory for them. Nothing is held.
+    pub(super) async fn rest(&mut self, conn: &Conn) -> io::Result<()> {
+        self.block = None;
+        let readable = conn.wait_for_bytes().await;
+        self.block = Some(self.pool.take(BLOCK_BYTES[0]));
+        readable
+    }
+
     /// Reads more; 0 is the end of the connection. There is room: a head ends, or is refused,
     /// before the second block size is full.
     pub(super) async fn read(&mut self, conn: &mut Conn) -> io::Result<usize> {

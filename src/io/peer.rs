@@ -13,19 +13,24 @@ use super::core::{Core, Resident};
 use super::endpoint::Endpoint;
 use super::guard::{Ending, TaskCount};
 use super::insight::PeerStats;
+use super::pipeline::{self, Pipeline, Poster};
+use super::probe::{self, Probes};
 use super::reader::{self, ReaderSlot};
 use super::round_trips::RoundTrips;
-use super::shared::{PeerShared, lane_of};
+use super::shared::{PIPELINE, PeerShared, lane_of};
 use super::snapshot::Uploads;
 use super::waits::Waits;
 use super::writer::Flapping;
+use crate::cores::Lane;
 use crate::event::{DropReason, Event};
+use crate::id::MemberId;
+use crate::metrics::{Follower, PeerMetrics};
 use crate::proto::codec::StreamKind;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
 use crate::proto::stream::Echoes;
-use crate::raftpb::ClassCounts;
+use crate::raftpb::{ClassCounts, Message};
 
 /// One peer.
 pub(crate) struct Peer {
@@ -34,10 +39,12 @@ pub(crate) struct Peer {
     slot: usize,
     picker: RefCell<Picker>,
     status: RefCell<Status>,
+    pub(super) probes: Probes,
     /// Of both streams; `None` before the first.
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
+    pipeline: Pipeline,
     pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
@@ -79,8 +86,8 @@ impl Peer {
         let peer = Rc::new(Self::new(Rc::clone(endpoint), shared, slot, urls));
         endpoint.core.move_in(slot, Rc::clone(&peer) as Rc<dyn Resident>);
         peer.shared.slot.store(slot, Ordering::Release);
-        // What senders dropped before anybody could be told here.
-        peer.report_dropped();
+        // What was sent before there was a place for letters.
+        Rc::clone(&peer).lane_dirty(PIPELINE);
         if !peer.shared.faults.held().is_free() {
             peer.look_at_faults();
         }
@@ -107,8 +114,10 @@ impl Peer {
         Self {
             writers: [writer(), writer()],
             readers: [reader(StreamKind::Msgapp), reader(StreamKind::Message)],
+            pipeline: Pipeline::default(),
             picker: RefCell::new(Picker::new(urls)),
             status: RefCell::new(Status::default()),
+            probes: Probes::new(endpoint.shared.config.probe_interval, slot, Instant::now()),
             round_trips: RefCell::default(),
             endpoint,
             shared,
@@ -137,6 +146,11 @@ impl Peer {
 
     pub(super) fn update_urls(&self, urls: PeerUrls) {
         self.picker.borrow_mut().update(urls);
+        self.probes.restart(Instant::now());
+    }
+
+    pub(super) fn urls(&self) -> PeerUrls {
+        self.picker.borrow().urls().clone()
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -259,6 +273,8 @@ impl Peer {
                 self.report_lost(lost, DropReason::Stopped);
                 self.readers[lane].shutdown();
             }
+            self.probes.shutdown();
+            pipeline::halt(self.as_ref());
             self.uploads.end_all();
             self.waits.look_again();
             // It stays until then: a last write that nobody reads is still found to stall.
@@ -275,10 +291,71 @@ impl Peer {
     }
 }
 
+impl Poster for Peer {
+    fn id(&self) -> MemberId {
+        self.shared.id
+    }
+
+    fn endpoint(&self) -> &Rc<Endpoint> {
+        &self.endpoint
+    }
+
+    fn lane(&self) -> &Lane<Message> {
+        &self.shared.pipeline
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn url(&self) -> PeerUrl {
+        self.url()
+    }
+
+    fn url_unreachable(&self, url: &PeerUrl) {
+        self.url_unreachable(url);
+    }
+
+    fn tasks(&self) -> &Rc<TaskCount> {
+        &self.tasks
+    }
+
+    fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    fn halted(&self) -> Option<DropReason> {
+        self.is_stopping().then_some(DropReason::Stopped)
+    }
+
+    fn metrics(&self) -> &PeerMetrics {
+        &self.shared.metrics
+    }
+
+    fn follower_stats(&self) -> Option<&Follower> {
+        Some(&self.shared.follower_stats)
+    }
+
+    fn activate(&self) {
+        self.activate();
+    }
+
+    fn deactivate(&self, source: Source, action: Action, reason: &str) {
+        self.deactivate(source, action, reason);
+    }
+
+    fn report_lost(&self, lost: ClassCounts, reason: DropReason) {
+        self.report_lost(lost, reason);
+    }
+}
+
 impl Resident for Peer {
     fn lane_dirty(self: Rc<Self>, lane: usize) {
         self.report_dropped();
-        self.look_after(lane);
+        match lane {
+            PIPELINE => pipeline::look_after(&self),
+            stream => self.look_after(stream),
+        }
     }
 
     fn tick(self: Rc<Self>, now: Instant) {
@@ -290,6 +367,8 @@ impl Resident for Peer {
             self.tick_writer(kind, now);
             reader::tick(&self, kind, now);
         }
+        probe::tick(&self, now);
+        self.pipeline.tick(now);
     }
 
     fn panicked(self: Rc<Self>, task: &'static str) {

@@ -73,7 +73,8 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
     let mut pace = Pace::new(interval);
     while !peer.is_stopping() {
         let url = peer.url();
-        match dial::stream(peer, kind, &url).await {
+        // Boxed: a stream that is up should not keep room for its dial.
+        match Box::pin(dial::stream(peer, kind, &url)).await {
             Ok(established) => {
                 peer.activate();
                 let up = Event::StreamUp { peer: peer.shared.id, kind, direction: Direction::Reader };

@@ -1,4 +1,4 @@
-//! How much the requests may cost that anybody can make: probes, and the host's own paths.
+//! How much the requests may cost that anybody can make, and the connections that are kept for them.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -8,8 +8,9 @@ use std::time::Instant;
 use super::endpoint::{Endpoint, ServedGuard};
 use crate::proto::limiter::{Bucket, Rate, WaitingLimits, WaitingRoom};
 
-/// Connections that were served and are kept for a next request. A member keeps one for its probes, and
-/// 128 members may share an address; the oldest is closed, which costs its client a new one.
+/// Connections that were served and are kept for a next request. A member keeps one or two for its
+/// probes, four while it posts, and 128 members may share an address; the one that was served longest
+/// ago is closed, which costs its client a new one.
 const KEPT: WaitingLimits = WaitingLimits { total_max: 512, address_max: 256 };
 
 /// Probes answered: 128 members make 64 a second.

@@ -134,6 +134,7 @@ impl Served<'_> {
             return Next::Close;
         }
         self.endpoint.keep(self.conn.remote.ip(), &self.guard);
+        self.is_kept = true;
         self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
         Next::Request
     }

@@ -22,6 +22,7 @@ use crate::proto::handshake::{
     Accepted, Endpoint as Route, Membership, Refusal, Refused, accept, write_no_content, write_refused,
 };
 use crate::proto::http::head::{HeadSearch, RequestHead};
+use crate::proto::limiter::PostSender;
 use crate::proto::pipeline::{BodyOutcome, MessageBody};
 use crate::proto::probe::WallTime;
 use crate::raft::{Origin, Via};
@@ -63,6 +64,8 @@ pub(super) struct Served<'a> {
     pub(super) conn: Conn,
     pub(super) input: Input,
     pub(super) guard: ServedGuard,
+    /// It waits for more requests of the kind that anybody may make: seconds, mostly.
+    pub(super) is_kept: bool,
 }
 
 /// What to do with the connection after a request.
@@ -78,14 +81,14 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
     let guard = endpoint.watch(conn.shut(), Instant::now() + FIRST_BYTE_TIMEOUT);
     endpoint.enter_waiting(remote.ip(), &guard);
     let input = Input::new(&endpoint.core.pool);
-    let mut served = Served { endpoint, conn, input, guard };
+    let mut served = Served { endpoint, conn, input, guard, is_kept: false };
     loop {
         let head = match served.read_head().await {
             Ok(head) => head,
             Err(NoHead::Closed) => return Ok(()),
             Err(NoHead::Broken(_)) => return Err("the request did not arrive whole or in time"),
             Err(NoHead::Bad(error)) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
@@ -95,12 +98,11 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
         let request = match RequestHead::parse(whole) {
             Ok(request) => request,
             Err(error) => {
-                served.refuse(&Refused::bad_head(error), None).await;
+                Box::pin(served.refuse(&Refused::bad_head(error), None)).await;
                 return Ok(());
             }
         };
         if let Some(routes) = served.routes(&request) {
-            // Boxed: a connection that is no host's should not keep room for it.
             match Box::pin(served.route(routes, whole, &request)).await {
                 Next::Request => continue,
                 Next::Close => return Ok(()),
@@ -111,7 +113,8 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 if refused.endpoint == Some(Route::Snapshot) {
                     endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
                 }
-                served.refuse(&refused, member_of(&request)).await;
+                endpoint.introduce(refused.introduction.clone(), remote);
+                Box::pin(served.refuse(&refused, member_of(&request))).await;
                 return Ok(());
             }
             // As if no listener were there.
@@ -126,12 +129,17 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);
             }
-            Ok(Accepted::Pipeline(_)) => match served.message(&request).await {
-                Next::Request => {}
-                Next::Close => return Ok(()),
-            },
-            // Boxed: few connections are snapshots, and the others should not keep room for them.
-            Ok(Accepted::Snapshot(_)) => {
+            // Boxed, here and below: no connection should keep room for what it is not, and those that are
+            // kept for a next request are many.
+            Ok(Accepted::Pipeline(introduction)) => {
+                endpoint.introduce(introduction, remote);
+                match Box::pin(served.message(&request)).await {
+                    Next::Request => {}
+                    Next::Close => return Ok(()),
+                }
+            }
+            Ok(Accepted::Snapshot(introduction)) => {
+                endpoint.introduce(introduction, remote);
                 Box::pin(served.snapshot(&request)).await;
                 return Ok(());
             }
@@ -139,7 +147,7 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
                 Box::pin(served.tell_partial(&request)).await;
                 return Ok(());
             }
-            Ok(Accepted::Probing) => match served.probe(&request).await {
+            Ok(Accepted::Probing) => match Box::pin(served.probe(&request)).await {
                 Next::Request => {}
                 Next::Close => return Ok(()),
             },
@@ -164,6 +172,9 @@ impl Membership for Endpoint {
 impl Served<'_> {
     /// The next head, copied out: the body is read into the same buffer.
     async fn read_head(&mut self) -> Result<Vec<u8>, NoHead> {
+        if self.is_kept && self.input.bytes().is_empty() {
+            self.input.rest(&self.conn).await.map_err(NoHead::Broken)?;
+        }
         if !self.input.bytes().is_empty() {
             self.guard.set_deadline(Instant::now() + HEAD_TIMEOUT);
         }
@@ -189,7 +200,7 @@ impl Served<'_> {
         version_minor: u8,
         echoes: bool,
     ) -> Result<(), &'static str> {
-        let Self { endpoint, conn, input, guard: _guard } = self;
+        let Self { endpoint, conn, input, guard: _guard, is_kept: _ } = self;
         let Some(peer) = endpoint.shared.peer(peer) else { return Err("the peer was removed meanwhile") };
         let stream = conn.duplicate().map_err(|_| "out of descriptors")?;
         let rest = input.bytes().to_vec();
@@ -199,7 +210,8 @@ impl Served<'_> {
 
     /// One message of `POST /raft`.
     async fn message(&mut self, request: &RequestHead<'_>) -> Next {
-        let outcome = match self.endpoint.begin_post(&self.guard) {
+        let sender = self.post_sender(request);
+        let outcome = match self.endpoint.begin_post(sender, &self.guard) {
             Some(_post) => self.take_message(request).await,
             None => Err(Refusal::Busy),
         };
@@ -211,13 +223,28 @@ impl Served<'_> {
                 write_no_content(&mut answer, own, request.version_minor, keep_alive, now_unix_s());
                 self.guard.set_deadline(Instant::now() + IDLE_TIMEOUT);
                 let written = self.conn.write_all(answer).await.is_ok();
-                if written && keep_alive { Next::Request } else { Next::Close }
+                if written && keep_alive {
+                    self.endpoint.keep(self.conn.remote.ip(), &self.guard);
+                    Next::Request
+                } else {
+                    Next::Close
+                }
             }
             Err(refusal) => {
                 let refused = Refused::later(refusal, Route::Pipeline, request.version_minor);
                 self.refuse(&refused, member_of(request)).await;
                 Next::Close
             }
+        }
+    }
+
+    /// Members have a share of their own, also where many have one address.
+    fn post_sender(&self, request: &RequestHead<'_>) -> PostSender {
+        let shared = &self.endpoint.shared;
+        let is_known = |&id: &MemberId| shared.peer(id).is_some() || shared.remotes().get(id).is_some();
+        match member_of(request).filter(is_known) {
+            Some(member) => PostSender::Member(member),
+            None => PostSender::Address(self.conn.remote.ip()),
         }
     }
 
@@ -348,7 +375,7 @@ pub(super) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-pub(super) fn wall_time() -> WallTime {
+pub(crate) fn wall_time() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let unix_ns = match since {
         Ok(since) => since.as_nanos() as i128,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -13,9 +13,10 @@ use super::faults::PeerFaults;
 use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::{Link, Meters};
+use super::remote::RemoteShared;
 use super::snapshot::{Incoming, Outgoing};
 use crate::config::Config;
-use crate::cores::{Lane, LaneLimits};
+use crate::cores::{Lane, LaneLimits, Waiting};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, Metrics, PeerMetrics};
@@ -23,8 +24,12 @@ use crate::proto::codec::StreamKind;
 use crate::proto::fault::{Injection, InjectionId};
 use crate::proto::handshake::Identity;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
+use crate::proto::pipeline::POSTS_IN_FLIGHT_MAX;
+use crate::proto::probe::{ProbeStats, RoundTripper, WallTime};
+use crate::proto::remotes::Remotes;
+use crate::proto::stats::Leadership;
 use crate::proto::stream::StreamWriterConfig;
-use crate::raft::Raft;
+use crate::raft::{Raft, SnapshotStatus};
 use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// One transport.
@@ -46,7 +51,12 @@ pub(crate) struct TransportShared {
     pub(crate) injections: Mutex<Injections>,
     /// The door's own way of sending, for messages that faults have let go.
     pub(crate) resend: Resend,
+    /// When it was started.
+    pub(crate) started: WallTime,
+    /// What the host has told of its raft.
+    pub(crate) leadership: Mutex<Leadership>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) remotes: Mutex<Remotes<Arc<RemoteShared>>>,
     pub(crate) incoming: Incoming,
     pub(crate) outgoing: Outgoing,
 }
@@ -77,6 +87,32 @@ pub(crate) const fn lane_of(kind: StreamKind) -> usize {
     }
 }
 
+/// The number of a pipeline's lane, behind those of the streams.
+pub(crate) const PIPELINE: usize = 2;
+
+/// A lane of what is to be posted and of what is being posted: nothing is released before its post has
+/// ended, so that what is in flight stays counted.
+pub(super) fn pipeline_lane(config: &Config, core: &CoreShared) -> Lane<Message> {
+    let messages_max = config.pipeline_messages_max + POSTS_IN_FLIGHT_MAX;
+    let limits = LaneLimits { messages_max, bytes_max: config.lane_bytes_max };
+    // As in etcd, where all that there is may be appends: it is used while nothing better is up.
+    Lane::of_one_rank(limits, Arc::clone(&core.backlog))
+}
+
+/// Whom messages are sent to, as senders see him.
+pub(crate) trait Addressee {
+    fn id(&self) -> MemberId;
+    fn core(&self) -> &Arc<CoreShared>;
+    fn drops(&self) -> &Drops;
+    /// Where the core keeps him; `usize::MAX` until he moved in.
+    fn slot(&self) -> usize;
+
+    /// Tells the core that the lane has messages, unless it was told already.
+    fn post_dirty(&self, lane: usize) {
+        self.core().mailbox.push(Letter::Dirty(LaneKey { slot: self.slot(), lane }));
+    }
+}
+
 /// One peer.
 pub(crate) struct PeerShared {
     pub(crate) id: MemberId,
@@ -86,11 +122,15 @@ pub(crate) struct PeerShared {
     /// Where the core keeps the peer; `usize::MAX` until it moved in.
     pub(crate) slot: AtomicUsize,
     pub(crate) links: [Link; 2],
+    /// What is to be posted.
+    pub(crate) pipeline: Lane<Message>,
     pub(crate) faults: PeerFaults,
     pub(crate) stopped: AtomicBool,
     pub(crate) drops: Drops,
     /// Nanoseconds since the epoch at which the peer became active, 0 while it is not.
     active_since: AtomicU64,
+    /// What its probers found; by the number of their `RoundTripper`.
+    probes: Mutex<[ProbeStats; 2]>,
     /// What etcd counts of it; stays when the peer goes.
     pub(crate) metrics: Arc<PeerMetrics>,
     /// What etcd tells of it in the leader's statistics; goes with the peer.
@@ -109,13 +149,30 @@ impl TransportShared {
         peers.values().any(|peer| peer.lives_at(address))
     }
 
+    /// So many snapshots to a member were lost: raft is told on its core, for no callback of the host's
+    /// runs inside `send`.
+    pub(crate) fn report_snapshots_lost(&self, core: &CoreShared, id: MemberId, count: usize) {
+        if count > 0 {
+            let raft = Arc::clone(&self.raft);
+            core.run(move |_| (0..count).for_each(|_| raft.report_snapshot(id, SnapshotStatus::Failure)));
+        }
+    }
+
+    pub(crate) fn remotes(&self) -> MutexGuard<'_, Remotes<Arc<RemoteShared>>> {
+        // Nothing panics while it is held, so a poisoned lock guards a sound list.
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells what is left at a peer that was stopped, for nobody looks after it any more.
     pub(crate) fn tell_last(&self, peer: &PeerShared) {
         let drain = |lane| (peer.drain(lane), DropReason::Stopped);
         let in_lanes = (0..peer.links.len()).map(drain);
+        let to_post = (drain_unposted(&peer.pipeline), DropReason::Stopped);
         let injected = peer.faults.drain_sent();
-        let held_back = (injected.iter().collect(), DropReason::Injected);
-        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([held_back]) {
+        let held_back = (injected.iter().collect::<ClassCounts>(), DropReason::Injected);
+        let snapshots = to_post.0.get(MessageClass::Snapshot) + held_back.0.get(MessageClass::Snapshot);
+        self.report_snapshots_lost(&peer.core, peer.id, snapshots);
+        for (counts, reason) in peer.drops.take().chain(in_lanes).chain([to_post, held_back]) {
             for (class, messages) in counts.iter() {
                 peer.note_told(reason, class, messages);
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
@@ -124,9 +181,39 @@ impl TransportShared {
     }
 }
 
+/// Empties a pipeline's lane, on any thread; which messages it held.
+pub(super) fn drain_unposted(lane: &Lane<Message>) -> ClassCounts {
+    let (mut lost, mut counts) = (Waiting::new(), ClassCounts::default());
+    lane.take(&mut lost);
+    let mut release = lane.release();
+    while let Some(message) = lost.pop() {
+        release.add(&message);
+        counts.add(message.class(), 1);
+    }
+    counts
+}
+
 impl Drop for PeerShared {
     fn drop(&mut self) {
         self.core.load.remove();
+    }
+}
+
+impl Addressee for PeerShared {
+    fn id(&self) -> MemberId {
+        self.id
+    }
+
+    fn core(&self) -> &Arc<CoreShared> {
+        &self.core
+    }
+
+    fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    fn slot(&self) -> usize {
+        self.slot.load(Ordering::Acquire)
     }
 }
 
@@ -169,12 +256,14 @@ impl PeerShared {
             id,
             urls: RwLock::new(urls),
             links: [link(StreamKind::Msgapp), link(StreamKind::Message)],
+            pipeline: pipeline_lane(config, &core),
             core,
             slot: AtomicUsize::new(usize::MAX),
             faults: PeerFaults::new(id),
             stopped: AtomicBool::new(false),
             drops: Drops::default(),
             active_since: AtomicU64::new(0),
+            probes: Mutex::default(),
             metrics: meters.peer,
             follower_stats,
         }
@@ -185,6 +274,14 @@ impl PeerShared {
         let moved = Self::new(self.id, self.urls(), transport, core, Arc::clone(&self.follower_stats));
         moved.faults.take_over(&self.faults);
         moved
+    }
+
+    pub(super) fn set_probe(&self, which: RoundTripper, stats: ProbeStats) {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()] = stats;
+    }
+
+    pub(crate) fn probe(&self, which: RoundTripper) -> ProbeStats {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)[which.index()].clone()
     }
 
     pub(crate) fn urls(&self) -> PeerUrls {
@@ -205,13 +302,7 @@ impl PeerShared {
         urls.as_slice().iter().any(lives)
     }
 
-    /// Tells the core that the lane has messages, unless it was told already.
-    pub(crate) fn post_dirty(&self, lane: usize) {
-        let slot = self.slot.load(Ordering::Acquire);
-        self.core.mailbox.push(Letter::Dirty(LaneKey { slot, lane }));
-    }
-
-    /// Empties a lane, on any thread; which messages it held.
+    /// Empties a stream's lane, on any thread; which messages it held.
     fn drain(&self, lane: usize) -> ClassCounts {
         let link = &self.links[lane];
         let mut desk = link.clear_desk();

@@ -69,7 +69,8 @@ pub(super) async fn attach(
     let generation = peer.begin_attach(kind, &conn);
     let echoes = end.echoes;
     end.watch(peer, kind, generation, &conn);
-    if let Err(error) = conn.write_all(head).await {
+    // Boxed: the stream that follows should not keep room for it.
+    if let Err(error) = Box::pin(conn.write_all(head)).await {
         return peer.writer_failed(kind, generation, Action::Write, &error.to_string());
     }
     match conn.duplicate() {

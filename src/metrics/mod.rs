@@ -30,5 +30,5 @@ pub use latency::{Latencies, Latency};
 pub use number::{Counter, Gauge};
 pub use peer::PeerMetrics;
 pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};
-pub use server::Server;
+pub use server::{AppendMeter, Server};
 pub use stage::{Stage, Stages};

@@ -1,4 +1,4 @@
-//! Appends of all peers together: what v2stats tells of a server.
+//! AppendMeter of all peers together: what v2stats tells of a server.
 
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Instant;
@@ -6,16 +6,16 @@ use std::time::Instant;
 use super::number::Counter;
 use crate::proto::stats::Rate;
 
-/// Appends sent and received by a transport.
+/// AppendMeter sent and received by a transport.
 #[derive(Debug, Default)]
 pub struct Server {
-    sent: Appends,
-    received: Appends,
+    sent: AppendMeter,
+    received: AppendMeter,
 }
 
 /// Those of one direction.
 #[derive(Debug, Default)]
-pub struct Appends {
+pub struct AppendMeter {
     count: Counter,
     rate: Mutex<Rate>,
 }
@@ -33,18 +33,18 @@ impl Server {
 
     /// What was sent.
     #[must_use]
-    pub const fn sent(&self) -> &Appends {
+    pub const fn sent(&self) -> &AppendMeter {
         &self.sent
     }
 
     /// What was received.
     #[must_use]
-    pub const fn received(&self) -> &Appends {
+    pub const fn received(&self) -> &AppendMeter {
         &self.received
     }
 }
 
-impl Appends {
+impl AppendMeter {
     fn add(&self, now: Instant, appends: u64, bytes: u64) {
         self.count.add(appends);
         // Whoever finds it taken goes on: the count is exact, a rate may miss one batch of 200.
@@ -61,7 +61,7 @@ impl Appends {
         self.count.get()
     }
 
-    /// Appends and bytes a second.
+    /// AppendMeter and bytes a second.
     pub fn rates(&self, now: Instant) -> (f64, f64) {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).rates(now)
     }

@@ -12,6 +12,7 @@ pub mod peer_url;
 pub mod picker;
 pub mod pipeline;
 pub mod probe;
+pub mod remotes;
 pub mod route;
 pub mod snapshot;
 pub mod stats;

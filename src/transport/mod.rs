@@ -15,6 +15,7 @@ mod faults;
 mod metrics;
 mod send;
 mod snapshot;
+mod stats;
 
 #[cfg(feature = "prometheus")]
 pub use collector::MetricsCollector;
@@ -27,11 +28,14 @@ use crate::cores::least;
 use crate::error::{PeerError, StartError};
 use crate::id::MemberId;
 use crate::io::letter::CoreShared;
+use crate::io::remote::{Remote, RemoteShared};
 use crate::io::shared::{PeerShared, TransportShared};
 use crate::io::snapshot::{Incoming, Outgoing};
-use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted};
+use crate::io::{Cores, Ending, Endpoint, Listener, Peer, PeerStats, Posted, wall_time};
 use crate::metrics::Metrics;
 use crate::proto::peer_url::PeerUrls;
+use crate::proto::probe::{ProbeStats, RoundTripper};
+use crate::proto::stats::Leadership;
 use crate::raft::Raft;
 
 /// A running transport, rafthttp's `Transport`. Cloning gives the same one.
@@ -63,6 +67,7 @@ impl Transport {
         let listener = Listener::bind(std::mem::take(&mut config.listen))?;
         let local_addr = listener.as_ref().and_then(Listener::local_addr);
         let own = config.identity();
+        let (now, started) = (Instant::now(), wall_time());
         let shared = Arc::new(TransportShared {
             config,
             own,
@@ -72,10 +77,13 @@ impl Transport {
             cores: cores.all().into(),
             alive: Mutex::new(Some(cores.clone())),
             slots: cores.all().iter().map(|_| AtomicUsize::new(usize::MAX)).collect(),
-            epoch: Instant::now(),
+            epoch: now,
+            started,
+            leadership: Mutex::new(Leadership::new(now, started)),
             injections: Mutex::default(),
             resend: send::resend,
             metrics: Arc::default(),
+            remotes: Mutex::default(),
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
         });
@@ -154,6 +162,54 @@ impl Transport {
         let transport = Arc::clone(&self.shared);
         core.run(move |core| Endpoint::add_peer(core, &transport, peer));
         Ok(())
+    }
+
+    /// Adds a member that is no peer (yet): what is sent to its id is posted to it, and nothing else. For
+    /// the members of a cluster that is being joined, as in etcd; others tell of themselves. One that is a
+    /// peer or a remote stays as it is, and a peer of the same id takes precedence.
+    ///
+    /// It stays until the transport is stopped.
+    ///
+    /// # Errors
+    /// As for [`Transport::add_peer`].
+    pub fn add_remote<S: AsRef<str>>(
+        &self,
+        id: impl Into<MemberId>,
+        urls: impl IntoIterator<Item = S>,
+    ) -> Result<(), PeerError> {
+        let id = id.into();
+        self.check_id(id)?;
+        let urls = parse_urls(urls)?;
+        // Held until the letter is posted, as in `place_peer`.
+        let peers = self.peers();
+        if self.shared.stopped.load(Ordering::SeqCst) {
+            return Err(PeerError::Stopped);
+        }
+        if peers.contains_key(&id) {
+            return Ok(());
+        }
+        let core = match self.shared.config.placement {
+            Placement::Core(core) => self.core(core)?,
+            Placement::Spread => idlest(&self.shared.cores),
+        };
+        let mut remotes = self.shared.remotes();
+        let new = || {
+            let metrics = self.shared.metrics.of_member(id);
+            Arc::new(RemoteShared::new(id, &self.shared.config, Arc::clone(core), metrics))
+        };
+        if remotes.add(id, new)
+            && let Some(remote) = remotes.get(id).cloned()
+        {
+            let transport = Arc::clone(&self.shared);
+            core.run(move |core| Endpoint::add_remote(core, &transport, remote, urls));
+        }
+        Ok(())
+    }
+
+    /// The members that are remotes now: those the host added, and those that told of themselves.
+    #[must_use]
+    pub fn remotes(&self) -> Vec<MemberId> {
+        self.shared.remotes().iter().map(|(id, _)| id).collect()
     }
 
     /// Moves a member to another core, whatever its placement was. Its connections end and are made
@@ -245,7 +301,7 @@ impl Transport {
         self.set_paused(false);
     }
 
-    /// As [`Transport::pause`], for one peer: rafthttp's `CutPeer`.
+    /// As [`Transport::pause`], for one peer, and the remote of that id: rafthttp's `CutPeer`.
     pub fn cut_peer(&self, id: impl Into<MemberId>) {
         self.set_peer_paused(id.into(), true);
     }
@@ -253,6 +309,13 @@ impl Transport {
     /// Undoes [`Transport::cut_peer`].
     pub fn mend_peer(&self, id: impl Into<MemberId>) {
         self.set_peer_paused(id.into(), false);
+    }
+
+    /// What a prober of a peer found so far; `None` if it is no peer. Nothing is found before the first
+    /// probe has ended, `Config::probe_interval` after the peer was added.
+    #[must_use]
+    pub fn probe(&self, id: impl Into<MemberId>, prober: RoundTripper) -> Option<ProbeStats> {
+        Some(self.shared.peer(id.into())?.probe(prober))
     }
 
     /// A look at one peer, taken on its core; `None` if it is no peer, or its core does not answer
@@ -270,13 +333,15 @@ impl Transport {
         receiver.recv_timeout(Duration::from_secs(1)).ok()
     }
 
-    /// Messages and payload bytes that wait to be encoded for a peer, on both streams.
+    /// Messages and payload bytes that wait to be encoded for a peer, on both streams, and those that wait
+    /// to be posted or are being posted.
     #[must_use]
     pub fn queued(&self, id: impl Into<MemberId>) -> (usize, usize) {
         let Some(peer) = self.shared.peer(id.into()) else { return (0, 0) };
         peer.links
             .iter()
             .map(|link| link.lane.depth())
+            .chain([peer.pipeline.depth()])
             .fold((0, 0), |sum, depth| (sum.0 + depth.0, sum.1 + depth.1))
     }
 
@@ -293,6 +358,9 @@ impl Transport {
         let mut peers = self.peers_mut();
         for (_, peer) in peers.drain() {
             peer.stopped.store(true, Ordering::Release);
+        }
+        for remote in self.shared.remotes().clear() {
+            remote.stopped.store(true, Ordering::Release);
         }
         let ending = self.end_everywhere(Endpoint::stop);
         // From here on the cores live only as long as what is left on them.
@@ -312,6 +380,10 @@ impl Transport {
         // Under the lock: who moves it takes this along.
         if let Some(peer) = self.peers().get(&id) {
             peer.faults.set_paused(paused);
+        }
+        if let Some(remote) = self.shared.remotes().get(id) {
+            remote.paused.store(paused, Ordering::Relaxed);
+            Remote::look_at_pause(&self.shared, remote);
         }
     }
 

@@ -8,15 +8,16 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::Transport;
+use crate::cores::{Lane, Pushed, Refused};
 use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::io::faults::{Held, Way};
 use crate::io::letter::CoreShared;
 use crate::io::link::{HELD_MAX, Left, Moment, Parcel, Put, Visit};
-use crate::io::shared::{PeerShared, TransportShared};
+use crate::io::shared::{Addressee, PIPELINE, PeerShared, TransportShared};
 use crate::io::{Core, Peer};
 use crate::proto::route::{self, Working};
-use crate::raft::{SnapshotStatus, Via};
+use crate::raft::Via;
 use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// What became of a batch.
@@ -61,13 +62,18 @@ impl Transport {
 pub(super) fn resend(shared: &Arc<TransportShared>, peer: &Arc<PeerShared>, messages: Vec<Message>) {
     let transport = Transport { shared: Arc::clone(shared), local_addr: None };
     let mut sender = Sender::new(&transport);
-    let mut visits = [None, None];
+    let mut visits = Visits::default();
     messages.into_iter().for_each(|message| sender.put(peer, &mut visits, message));
     sender.leave(peer, visits, true);
 }
 
-/// The links of one peer that a run has come to.
-type Visits<'p> = [Option<Visit<'p>>; 2];
+/// What of one peer a run has come to.
+#[derive(Default)]
+struct Visits<'p> {
+    links: [Option<Visit<'p>>; 2],
+    /// The lane of its pipeline.
+    pipeline: bool,
+}
 
 /// One call of [`Transport::send`].
 struct Sender<'a> {
@@ -116,12 +122,8 @@ impl<'a> Sender<'a> {
             return;
         }
         let peer = self.transport.shared.peer(MemberId(to));
-        let Some(peer) = peer else {
-            let counts = run.iter().map(Parcel::message).collect();
-            run.clear();
-            return self.unknown(MemberId(to), counts);
-        };
-        let mut visits = [None, None];
+        let Some(peer) = peer else { return self.hand_to_remote(MemberId(to), run) };
+        let mut visits = Visits::default();
         for parcel in run.drain(..) {
             let held = peer.faults.held();
             if held.is_free() {
@@ -139,17 +141,16 @@ impl<'a> Sender<'a> {
         let class = parcel.message().class();
         let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
         let put = lane(peer, parcel.message(), frame_bytes_max).and_then(|lane| {
-            let visit = visits[lane].get_or_insert_with(|| peer.links[lane].visit(self.moment));
-            visit.put(parcel).map_err(DropReason::LaneFull)
+            let put = match visits.links.get_mut(lane) {
+                Some(visit) => visit.get_or_insert_with(|| peer.links[lane].visit(self.moment)).put(parcel),
+                None => {
+                    visits.pipeline = true;
+                    put_to_post(&peer.pipeline, parcel)
+                }
+            };
+            put.map_err(DropReason::LaneFull)
         });
-        match put {
-            Ok(Put::Taken) => self.sent.accepted += 1,
-            Ok(Put::Superseded) => {
-                self.sent.accepted += 1;
-                self.count(peer, DropReason::Superseded, class);
-            }
-            Err(reason) => self.dropped(peer, reason, class),
-        }
+        self.note_put(put, peer, class);
     }
 
     /// A message meets what the host has put in its way on purpose.
@@ -162,7 +163,7 @@ impl<'a> Sender<'a> {
         parcel: impl Parcel,
     ) {
         if held.is_paused() {
-            return self.dropped(peer, DropReason::Paused, parcel.message().class());
+            return self.dropped(&**peer, DropReason::Paused, parcel.message().class());
         }
         if !held.has_faults(Way::Sent) {
             return self.put(peer, visits, parcel);
@@ -173,7 +174,7 @@ impl<'a> Sender<'a> {
             messages.into_iter().for_each(|message| self.put(peer, visits, message));
         });
         for lost in &visited.dropped {
-            self.dropped(peer, DropReason::Injected, lost.class());
+            self.dropped(&**peer, DropReason::Injected, lost.class());
         }
         if visited.core_is_due {
             peer.post_faults();
@@ -187,7 +188,10 @@ impl<'a> Sender<'a> {
 
     /// Ends the visits of a run.
     fn leave<'p>(&mut self, peer: &'p Arc<PeerShared>, visits: Visits<'p>, last: bool) {
-        for (lane, mut visit) in visits.into_iter().enumerate() {
+        if visits.pipeline {
+            self.announce_posts(&peer.pipeline, &**peer);
+        }
+        for (lane, mut visit) in visits.links.into_iter().enumerate() {
             if last && std::mem::take(&mut self.waiting[lane]) {
                 // An earlier run has something here that waits, also if this one has not.
                 visit.get_or_insert_with(|| peer.links[lane].visit(self.moment));
@@ -217,14 +221,62 @@ impl<'a> Sender<'a> {
             Some(peer) => peer.wake_writer(lane),
             None => {
                 peer.post_dirty(lane);
-                self.ring(peer);
+                self.ring(&**peer);
             }
         }
     }
 
-    fn ring(&mut self, peer: &PeerShared) {
-        if !self.ring.iter().any(|core| Arc::ptr_eq(core, &peer.core)) {
-            self.ring.push(Arc::clone(&peer.core));
+    /// Tells the core that something is to be posted. By a letter also on its own core: a task that is
+    /// started must not find its maker at work.
+    fn announce_posts(&mut self, lane: &Lane<Message>, to: &impl Addressee) {
+        if lane.lock().announce() {
+            to.post_dirty(PIPELINE);
+            self.ring(to);
+        }
+    }
+
+    /// A run of messages to somebody who is no peer.
+    #[cold]
+    fn hand_to_remote<P: Parcel>(&mut self, to: MemberId, run: &mut SmallVec<[P; RUN_MESSAGES_MAX]>) {
+        let remote = self.transport.shared.remotes().used(to, Instant::now()).cloned();
+        let Some(remote) = remote else {
+            let counts = run.iter().map(Parcel::message).collect();
+            run.clear();
+            return self.unknown(to, counts);
+        };
+        let frame_bytes_max = self.transport.shared.config.frames.frame_bytes_max;
+        for parcel in run.drain(..) {
+            let class = parcel.message().class();
+            let put = if remote.paused.load(Ordering::Relaxed) {
+                Err(DropReason::Paused)
+            } else if frame_bytes(parcel.message()) > frame_bytes_max {
+                Err(DropReason::TooLarge)
+            } else {
+                put_to_post(&remote.pipeline, parcel).map_err(DropReason::LaneFull)
+            };
+            self.note_put(put, &*remote, class);
+        }
+        self.announce_posts(&remote.pipeline, &*remote);
+        if remote.stopped.load(Ordering::SeqCst) {
+            self.transport.shared.tell_last_of_remote(&remote);
+        }
+    }
+
+    #[inline]
+    fn note_put(&mut self, put: Result<Put, DropReason>, to: &impl Addressee, class: MessageClass) {
+        match put {
+            Ok(Put::Taken) => self.sent.accepted += 1,
+            Ok(Put::Superseded) => {
+                self.sent.accepted += 1;
+                self.count(to, DropReason::Superseded, class);
+            }
+            Err(reason) => self.dropped(to, reason, class),
+        }
+    }
+
+    fn ring(&mut self, to: &impl Addressee) {
+        if !self.ring.iter().any(|core| Arc::ptr_eq(core, to.core())) {
+            self.ring.push(Arc::clone(to.core()));
         }
     }
 
@@ -243,20 +295,19 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn dropped(&mut self, peer: &PeerShared, reason: DropReason, class: MessageClass) {
+    fn dropped(&mut self, to: &impl Addressee, reason: DropReason, class: MessageClass) {
         self.sent.dropped += 1;
-        self.count(peer, reason, class);
+        self.count(to, reason, class);
         if class == MessageClass::Snapshot {
-            let (raft, id) = (Arc::clone(&self.transport.shared.raft), peer.id);
-            peer.core.run(move |_| raft.report_snapshot(id, SnapshotStatus::Failure));
+            self.transport.shared.report_snapshots_lost(to.core(), to.id(), 1);
         }
     }
 
     /// Counted at the peer, told by its core: raft's callbacks never run inside `send`.
-    fn count(&mut self, peer: &PeerShared, reason: DropReason, class: MessageClass) {
-        if peer.drops.count(reason, class, 1) {
-            peer.post_dirty(0);
-            self.ring(peer);
+    fn count(&mut self, to: &impl Addressee, reason: DropReason, class: MessageClass) {
+        if to.drops().count(reason, class, 1) {
+            to.post_dirty(0);
+            self.ring(to);
         }
     }
 }
@@ -270,17 +321,35 @@ impl Drop for Sender<'_> {
     }
 }
 
+/// Queues a message for the pipeline.
+#[cold]
+fn put_to_post(lane: &Lane<Message>, parcel: impl Parcel) -> Result<Put, Refused> {
+    let (message, now) = (parcel.into_message(), Instant::now());
+    let pushed = lane.lock().push(message, now);
+    // What did not find room is dropped without the lock, as in `Visit::put`.
+    match pushed {
+        Ok(Pushed::Queued) => Ok(Put::Taken),
+        Ok(Pushed::Absorbed(_)) => Ok(Put::Superseded),
+        Err((_, refused)) => Err(refused),
+    }
+}
+
+/// What a message takes in a frame, at most.
+#[inline]
+fn frame_bytes(message: &Message) -> usize {
+    message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX
+}
+
 /// The lane of a message now, or the reason for which there is none.
 #[inline]
 fn lane(peer: &PeerShared, message: &Message, frame_bytes_max: usize) -> Result<usize, DropReason> {
-    let frame = message.payload_bytes() + message.entries.len() * ENTRY_OVERHEAD_MAX + HEAD_OVERHEAD_MAX;
-    if frame > frame_bytes_max {
+    if frame_bytes(message) > frame_bytes_max {
         return Err(DropReason::TooLarge);
     }
     let working = Working { msgapp: peer.links[0].is_up(), message: peer.links[1].is_up() };
     match route::pick(message.r#type(), working) {
         Via::Msgapp => Ok(0),
         Via::Message => Ok(1),
-        Via::Pipeline | Via::Snapshot => Err(DropReason::NoStream),
+        Via::Pipeline | Via::Snapshot => Ok(PIPELINE),
     }
 }

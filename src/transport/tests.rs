@@ -8,6 +8,7 @@ use crate::config::Listen;
 use crate::event::{Direction, Event};
 use crate::io::CoresConfig;
 use crate::io::link::{Left, Moment};
+use crate::io::shared::Addressee;
 use crate::proto::codec::StreamKind;
 use crate::raft::{Origin, SnapshotStatus};
 use crate::raftpb::Message;

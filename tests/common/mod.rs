@@ -11,6 +11,8 @@ use raftring::{
     Config, Cores, CoresConfig, Event, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus, Transport,
 };
 
+pub mod scripted;
+
 pub const CLUSTER: u64 = 0x1a2b;
 
 /// What a core keeps in its ring for as long as it lives: the reads of its doorbell and its alarm.

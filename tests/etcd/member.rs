@@ -170,17 +170,16 @@ impl Host {
         told.refused += sent.dropped;
     }
 
-    /// The same for what a test sent itself.
-    pub fn note_refused(&self, messages: usize) {
-        self.told().refused += messages;
-    }
-
     /// That nothing happened to any stream since a mark: what etcd asks for beyond streams and
-    /// messages (its probes) has no part in that.
+    /// messages (its version), and what our probers find, have no part in that.
     pub fn assert_quiet(&self, mark: usize) {
+        let apart = |event: &Event| match event {
+            Event::RequestRefused { refusal, .. } => *refusal == Refusal::NotFound,
+            Event::ProbeHealth { healthy, .. } => *healthy,
+            _ => false,
+        };
         let mut events = self.events(mark);
-        events
-            .retain(|(_, event)| !matches!(event, Event::RequestRefused { refusal: Refusal::NotFound, .. }));
+        events.retain(|(_, event)| !apart(event));
         assert!(events.is_empty(), "{events:?}");
     }
 
@@ -217,10 +216,10 @@ impl Host {
         for (_, event) in &told.events {
             if let Event::Dropped { messages, reason, .. } = event {
                 match reason {
-                    DropReason::NoStream | DropReason::LaneFull(_) => {
+                    DropReason::LaneFull(_) => {
                         (refused, reports) = (refused + messages, reports + 1);
                     }
-                    DropReason::StreamLost => reports += 1,
+                    DropReason::StreamLost | DropReason::PostFailed => reports += 1,
                     // Of a transport that was stopped: its raft is not told any more.
                     DropReason::UnknownPeer => refused += messages,
                     _ => {}

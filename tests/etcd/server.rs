@@ -84,6 +84,8 @@ impl Etcd {
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--logger", "zap", "--log-outputs", "stderr"])
             .args(&self.flags)
+            // Its statistics are served with the old API alone, which 3.6 has no more.
+            .env("ETCD_ENABLE_V2", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -184,7 +186,15 @@ impl Etcd {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    fn http_get(&self, path: &str) -> std::io::Result<String> {
+    /// The body of what it answers on this path, `None` if it has no such page.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let answer = self.http_get(path).expect("etcd answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        head.contains(" 200 ").then(|| body.to_owned())
+    }
+
+    /// What it answers to a client, with its head.
+    pub fn http_get(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.client, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         // HTTP/1.0, so that the body comes in one piece and ends with the connection.

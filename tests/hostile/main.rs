@@ -15,10 +15,10 @@
 //! | 9 | a field whose length overflows | `a_field_that_is_longer_than_its_message_is_refused` |
 //! | 10 | deep nesting | `groups_within_groups_cost_no_stack`, `messages_within_messages_cost_no_stack` |
 //! | 11 | MsgSnap without a snapshot | `a_message_that_lacks_what_raft_indexes_into_is_dropped_and_the_stream_stays`; on `/raft/snapshot` `a_snapshot_message_without_a_snapshot_is_refused` |
-//! | 12, 13 | `X-PeerURLs` that are none, or many | the tests of remotes |
+//! | 12, 13 | `X-PeerURLs` that are none, or many | `wrong_urls_introduce_nobody_and_cost_nothing`, `a_crowd_of_strangers_is_not_remembered`, `strangers_are_never_more_and_drive_out_only_whom_nobody_talks_to` |
 //! | 14 | spaces around a peer URL | `whitespace_around_a_url_is_no_part_of_it` |
-//! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`; of a post the tests of the pipeline |
-//! | 16 | a post that is never answered | the tests of the pipeline |
+//! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`, `an_answer_without_end_is_read_up_to_its_bound` |
+//! | 16 | a post that is never answered | `a_peer_that_never_answers_costs_its_time_and_gets_the_next_message_after_that` |
 //! | 17 | a probe that is never answered | the tests of probing |
 //! | 18 | foreign `from` values as labels | the tests of metrics |
 //! | 19 | what waits when a stream is replaced | `messages_for_a_member_that_left_are_reported_once`, `a_detach_tells_what_was_encoded_and_is_not_known_to_be_written` |
@@ -40,7 +40,9 @@
 //! | a frame, its entries | `declared_lengths_over_the_limits_are_refused_before_their_bytes_arrive`, `entries_of_one_frame_are_limited_in_sum` |
 //! | partial frames | `many_are_bounded_together_and_one_large_frame_always_finishes` |
 //! | what waits in lanes | `a_client_that_does_not_read_is_given_up_and_costs_no_more_than_its_lane`, `all_lanes_of_all_transports_are_bounded_together` |
-//! | bodies at once, and their time | `of_too_many_bodies_at_once_the_next_is_refused_and_the_others_go_on`, `a_body_that_drips_is_given_up_after_half_a_minute`, `a_large_body_passes_a_thin_link` |
+//! | bodies at once, and their time | `of_too_many_bodies_at_once_the_next_is_refused_and_the_others_go_on`, `of_the_bodies_of_one_member_eight_are_read_at_once_and_others_have_theirs`, `a_body_that_drips_is_given_up_after_half_a_minute`, `a_large_body_passes_a_thin_link` |
+//! | posts under way and their connections | `four_in_flight_and_sixty_four_that_wait_are_accepted_exactly`, `bytes_that_wait_are_bounded_too`, `of_connections_that_are_kept_between_posts_the_one_unused_for_longest_goes` |
+//! | remotes | `one_is_learned_a_second`, `what_the_host_added_stays_and_what_was_learned_is_forgotten_in_time` |
 //! | replacements of a stream | `of_streams_that_replace_each_other_in_haste_only_the_newest_stays`, `a_member_that_flaps_waits_and_what_waits_does_not_pile_up` |
 //! | the body of a refusal | `a_refusal_without_end_is_not_read_to_its_end`, `a_reason_that_never_comes_is_not_waited_for` |
 //! | deadlines | `a_stream_that_says_nothing_is_silent_after_its_timeout`, `a_write_that_moves_nothing_for_too_long_has_stalled`, `a_connection_that_is_never_made_is_given_up_in_time`, `an_answer_that_drips_is_given_up_in_time` |

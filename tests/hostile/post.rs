@@ -1,15 +1,18 @@
 //! `POST /raft`: every row of protocol section 10.2, and requests that hide others.
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use prost::Message as _;
 use raftring::raftpb::{Message, MessageType};
 use raftring::{MemberId, Via};
 
-use crate::client::{Request, answer, connect, exchange, read_head, read_to_end, without_date};
-use crate::server::Attacked;
+use crate::client::{
+    Request, answer, connect, connect_from, exchange, is_open, read_head, read_to_end, without_date,
+};
+use crate::common::wait_until;
+use crate::server::{Attacked, nobody};
 
 /// A vote that member 2 asks of member 1.
 fn vote(term: u64) -> Message {
@@ -170,5 +173,79 @@ fn behind_a_refusal_nothing_is_read() {
     let answer = exchange(attacked.address(), &[refused, hidden].concat());
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert!(attacked.one.host.next(Duration::from_millis(200)).is_none(), "nothing came through");
+    attacked.assert_recovers();
+}
+
+#[test]
+fn of_the_bodies_of_one_member_eight_are_read_at_once_and_others_have_theirs() {
+    const AT_ONCE: usize = 8;
+    let attacked = Attacked::start();
+    let (url, _closed) = nobody();
+    attacked.add_attacker(&url);
+    let whole = Request::post().body(&vote(1).encode_to_vec());
+    let (begun, last) = whole.split_at(whole.len() - 1);
+    let begin = |_| {
+        let mut stream = connect(attacked.address());
+        stream.write_all(begun).expect("sent");
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..AT_ONCE).map(begin).collect();
+    // They are taken up in their own time: one more is refused once all of them are.
+    wait_until("one is too many", || exchange(attacked.address(), &whole).starts_with("HTTP/1.1 503 "));
+    let of_three = Message { from: Some(3), ..vote(2) };
+    let mut stream = connect(attacked.address());
+    let request = Request::post().header("X-Server-From", "3").body(&of_three.encode_to_vec());
+    stream.write_all(&request).expect("sent");
+    assert_eq!(without_date(&read_head(&mut stream)), TAKEN, "another member");
+    let mut stream = connect(attacked.address());
+    let of_stranger = Request::post().header("X-Server-From", "99").body(&of_three.encode_to_vec());
+    stream.write_all(&of_stranger).expect("sent");
+    assert_eq!(without_date(&read_head(&mut stream)), TAKEN, "somebody unknown, from an address of his own");
+    for mut stream in streams {
+        stream.write_all(last).expect("sent");
+        assert_eq!(without_date(&read_head(&mut stream)), TAKEN);
+    }
+    while attacked.one.host.next(Duration::from_millis(200)).is_some() {}
+    attacked.assert_recovers();
+}
+
+#[test]
+fn of_connections_that_are_kept_between_posts_the_one_unused_for_longest_goes() {
+    const KEPT: usize = 256;
+    let attacked = Attacked::start();
+    let request = Request::post().body(&vote(1).encode_to_vec());
+    let post = |stream: &mut TcpStream| {
+        stream.write_all(&request).expect("sent");
+        assert_eq!(without_date(&read_head(stream)), TAKEN);
+    };
+    let mut first = connect_from(Ipv4Addr::new(127, 1, 255, 1), attacked.address());
+    let mut second = connect_from(Ipv4Addr::new(127, 1, 255, 1), attacked.address());
+    post(&mut first);
+    post(&mut second);
+    let mut others = Vec::new();
+    for _ in 0..KEPT - 1 {
+        post(&mut first);
+        let mut stream = connect_from(Ipv4Addr::new(127, 1, 255, 1), attacked.address());
+        post(&mut stream);
+        others.push(stream);
+    }
+    wait_until("the one that was used once alone is closed", || !is_open(&second));
+    post(&mut first);
+    assert!(others.iter().all(is_open));
+    while attacked.one.host.next(Duration::from_millis(200)).is_some() {}
+    attacked.assert_recovers();
+}
+
+/// `TestServeRaftPrefix`, with what the rows above have: other methods, and a host that does not take it.
+#[test]
+fn only_posts_are_taken() {
+    let attacked = Attacked::start();
+    for method in ["GET", "PUT", "DELETE", "HEAD", "PATCH"] {
+        let answer = answer(attacked.address(), &Request::post().method(method).text());
+        assert!(
+            answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\nAllow: POST\r\n"),
+            "{method}: {answer}"
+        );
+    }
     attacked.assert_recovers();
 }

@@ -40,7 +40,12 @@ impl Attacked {
     pub(crate) fn start_with(adjust: impl Fn(&mut Config)) -> Self {
         let cores = Cores::start(&CoresConfig::default()).expect("cores start");
         let address = "127.0.0.1:0".parse().expect("an address");
-        let one = Member::start(1, &cores, address, &adjust);
+        // Probes would make connections of their own, beside the attacker's and what is there at rest.
+        let adjust = |config: &mut Config| {
+            config.probe_interval = None;
+            adjust(config);
+        };
+        let one = Member::start(1, &cores, address, adjust);
         let three = Member::start(3, &cores, address, |config| {
             config.placement = Placement::Core(0);
             adjust(config);

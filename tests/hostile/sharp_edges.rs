@@ -129,12 +129,10 @@ fn a_message_that_lacks_what_raft_indexes_into_is_dropped_and_the_stream_stays()
         from: Some(2),
         ..Message::default()
     };
-    let lies = [MessageType::MsgReadIndex, MessageType::MsgSnap, MessageType::MsgReadIndex]
-        .map(|kind| message_frame(&bare(kind).encode_to_vec()))
-        .concat();
+    let lies = message_frame(&bare(MessageType::MsgReadIndex).encode_to_vec()).repeat(3);
     attack(only(MessageStream, lies), |event| implausible(event, Implausible::Lacking));
     let attacked = Attacked::start();
-    let post = Request::post().body(&bare(MessageType::MsgSnap).encode_to_vec());
+    let post = Request::post().body(&bare(MessageType::MsgReadIndex).encode_to_vec());
     assert!(exchange(attacked.address(), &post).starts_with("HTTP/1.1 500 "));
     attacked.assert_recovers();
 }

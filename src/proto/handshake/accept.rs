@@ -175,4 +175,4 @@ impl Refused {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::proto) mod tests;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::proto::http::head::{Framing, HeadError, ResponseHead};
 use crate::proto::version::Version;
 
-use super::Identity;
 use super::refusal::{CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION};
+use super::{Identity, Precondition};
 
 /// How much of a refusal's body is read: a sentence. etcd drains it all, be it endless.
 pub const DIAL_BODY_BYTES_MAX: usize = 4 << 10;
@@ -78,8 +78,8 @@ pub fn judge(head: &ResponseHead<'_>, body: &[u8], own: &Identity) -> Result<Est
     if head.status == 412 {
         return Err(judge_precondition(body));
     }
-    if let Some(theirs) = head.headers.cluster_id.filter(|&theirs| theirs != own.cluster.to_string()) {
-        return Err(DialRefusal::ClusterIdMismatchInReply { theirs: loggable(theirs.as_bytes()) });
+    if let Some(theirs) = own.other_cluster(head.headers.cluster_id) {
+        return Err(DialRefusal::ClusterIdMismatchInReply { theirs });
     }
     match head.status {
         200 => {
@@ -93,22 +93,11 @@ pub fn judge(head: &ResponseHead<'_>, body: &[u8], own: &Identity) -> Result<Est
 }
 
 fn judge_precondition(body: &[u8]) -> DialRefusal {
-    let text = body.strip_suffix(b"\n").unwrap_or(body);
-    if text == INCOMPATIBLE_VERSION.as_bytes() {
-        DialRefusal::IncompatibleVersion
-    } else if text == CLUSTER_ID_MISMATCH.as_bytes() {
-        DialRefusal::ClusterIdMismatch
-    } else {
-        DialRefusal::PreconditionFailed(loggable(text))
+    match Precondition::of_text(body) {
+        Precondition::IncompatibleVersion => DialRefusal::IncompatibleVersion,
+        Precondition::ClusterIdMismatch => DialRefusal::ClusterIdMismatch,
+        Precondition::Other(text) => DialRefusal::PreconditionFailed(text),
     }
-}
-
-/// Bytes of a remote's text that go into an error.
-const LOGGABLE_BYTES_MAX: usize = 200;
-
-/// Somebody else's text: one line of visible ASCII, and not much of it.
-fn loggable(text: &[u8]) -> String {
-    text[..text.len().min(LOGGABLE_BYTES_MAX)].escape_ascii().to_string()
 }
 
 /// After a cluster mismatch. Swapped addresses do not heal within 100 ms, and each attempt is a

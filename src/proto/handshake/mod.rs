@@ -10,13 +10,17 @@
 mod accept;
 mod endpoint;
 mod judge;
+mod precondition;
 mod refusal;
 mod request;
 mod response;
 
+#[cfg(test)]
+pub(in crate::proto) use accept::tests;
 pub use accept::{Accepted, Introduction, Membership, Refused, accept};
 pub use endpoint::Endpoint;
 pub use judge::{DIAL_BODY_BYTES_MAX, DialRefusal, Established, judge, needs_body};
+pub use precondition::Precondition;
 pub use refusal::Refusal;
 pub use request::{
     SnapshotPart, write_pipeline_request, write_probing_request, write_snapshot_partial_request,
@@ -42,4 +46,13 @@ pub struct Identity {
     pub peer_urls: Option<PeerUrls>,
     /// Whether we offer to echo link heartbeats, and want ours echoed by who offers it.
     pub echoes: bool,
+}
+
+impl Identity {
+    /// The cluster that an answer names, fit for a log, if it is not ours.
+    #[must_use]
+    pub fn other_cluster(&self, told: Option<&str>) -> Option<String> {
+        let theirs = told.filter(|&theirs| theirs != self.cluster.to_string())?;
+        Some(precondition::loggable(theirs.as_bytes()))
+    }
 }

@@ -11,10 +11,12 @@
 
 mod bucket;
 mod handshakes;
+mod posts;
 mod waiting;
 
 pub use bucket::{Bucket, Rate};
 pub use handshakes::{HandshakeLimiter, HandshakeLimits, Standing};
+pub use posts::{POSTS_MAX, POSTS_PER_SENDER_MAX, PostLimiter, PostSender};
 pub use waiting::{WaitingLimits, WaitingRoom};
 
 use std::net::IpAddr;

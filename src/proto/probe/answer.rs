@@ -9,8 +9,8 @@ use super::WallTime;
 use crate::proto::http::date::HttpDate;
 use crate::proto::http::head::{HeadWriter, name};
 
-/// How much of an answer's body is read: it has some fifty bytes.
-pub const ANSWER_BYTES_MAX: usize = 4 << 10;
+/// How much of an answer's body is read: it has some fifty bytes, and this fits the smallest block.
+pub const ANSWER_BYTES_MAX: usize = 2 << 10;
 
 /// Why an answer says nothing of the member's health.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

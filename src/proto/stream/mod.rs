@@ -21,6 +21,7 @@ pub use backpressure::{
 pub use echo::{CONNECTION_OPTION, Echo, Echoes, TooManyEchoes};
 pub(in crate::proto) use inbox::Inbox;
 pub use outbox::BodyFraming;
+pub(in crate::proto) use outbox::Outbox;
 #[cfg(feature = "test-support")]
 pub use planted::Bug;
 pub use reader::{ReadError, Received, STEP_BYTES, Step, StreamReader, StreamReaderConfig};

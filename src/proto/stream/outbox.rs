@@ -29,7 +29,7 @@ pub enum BodyFraming {
 
 /// The chain being filled for one connection.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(in crate::proto) struct Outbox {
     pool: Pool,
     framing: BodyFraming,
     chain: Chain,
@@ -40,7 +40,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(pool: Pool, framing: BodyFraming) -> Self {
+    pub(in crate::proto) fn new(pool: Pool, framing: BodyFraming) -> Self {
         Self { pool, framing, chain: Chain::default(), referred: 0, header: None, busy: false }
     }
 
@@ -59,7 +59,7 @@ impl Outbox {
     }
 
     /// Closes the chunk and hands the chain over.
-    pub(super) fn flush(&mut self) -> Chain {
+    pub(in crate::proto) fn flush(&mut self) -> Chain {
         self.end_chunk();
         self.busy = self.chain.len() > BUSY_FLUSH_BYTES;
         self.referred = 0;

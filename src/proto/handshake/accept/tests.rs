@@ -2,7 +2,7 @@ use super::*;
 use crate::id::ClusterId;
 use crate::proto::http::head::HeadSearch;
 
-pub(in crate::proto::handshake) fn own() -> Identity {
+pub(in crate::proto) fn own() -> Identity {
     let peer_urls = PeerUrls::parse(["http://10.0.0.2:2380", "http://10.0.0.1:2380"]).expect("valid");
     Identity {
         member: MemberId(0xb),

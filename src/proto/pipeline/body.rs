@@ -1,15 +1,15 @@
-//! The pipeline's server side: the body of one `POST /raft` (protocol section 10.2).
+//! The server's side: the body of one `POST /raft` (protocol section 10.2).
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::handshake::Refusal;
-use super::http::body::{BodyDecoder, BodyState};
-use super::http::head::Framing;
-use super::stream::Inbox;
 use crate::buf::{Block, Pool};
+use crate::proto::handshake::Refusal;
+use crate::proto::http::body::{BodyDecoder, BodyState};
+use crate::proto::http::head::Framing;
+use crate::proto::stream::Inbox;
 
 /// Between two reads of a body: etcd's read deadline.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
