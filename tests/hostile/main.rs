@@ -14,7 +14,7 @@
 //! | 8 | a request with a bad version | `a_request_with_a_version_that_is_none_is_answered` |
 //! | 9 | a field whose length overflows | `a_field_that_is_longer_than_its_message_is_refused` |
 //! | 10 | deep nesting | `groups_within_groups_cost_no_stack`, `messages_within_messages_cost_no_stack` |
-//! | 11 | MsgSnap without a snapshot | `a_message_that_lacks_what_raft_indexes_into_is_dropped_and_the_stream_stays`; on `/raft/snapshot` `a_snapshot_message_without_a_snapshot_is_refused` |
+//! | 11 | MsgSnap without a snapshot | `a_snapshot_without_metadata_is_a_snapshot_at_0` |
 //! | 12, 13 | `X-PeerURLs` that are none, or many | `wrong_urls_introduce_nobody_and_cost_nothing`, `a_crowd_of_strangers_is_not_remembered`, `strangers_are_never_more_and_drive_out_only_whom_nobody_talks_to` |
 //! | 14 | spaces around a peer URL | `whitespace_around_a_url_is_no_part_of_it` |
 //! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`, `an_answer_without_end_is_read_up_to_its_bound` |
