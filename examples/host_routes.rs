@@ -1,21 +1,25 @@
-//! A member whose host serves paths of its own on the transport's listener.
+//! A member whose host serves paths of its own on the transport's listener: its version, its metrics,
+//! and one that takes a while.
 //!
 //! ```sh
-//! cargo run --example host_routes -- --stay
-//! curl http://127.0.0.1:PORT/version     # with the port that it prints, while it waits
+//! cargo run --example host_routes -- 127.0.0.1:2380
+//! curl http://127.0.0.1:2380/metrics
+//! curl http://127.0.0.1:2380/version
 //! ```
+//!
+//! Its one peer is another member in the same process, so that there is something to count. It runs
+//! until its standard input ends.
 
 use std::error::Error;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, stdin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use raftring::raftpb::Message;
+use raftring::raftpb::{Message, MessageType};
 use raftring::routes::{Answer, Reply, Request};
 use raftring::{Config, Cores, CoresConfig, Listen, MemberId, Origin, Raft, SnapshotStatus, Transport};
 
-/// A raft server would step its state machine; this one has none.
+/// Takes what comes.
 struct Host;
 
 impl Raft for Host {
@@ -47,33 +51,31 @@ fn serve(transport: &OnceLock<Transport>, request: Request, reply: Reply) {
     }
 }
 
-fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let cores = Cores::start(&CoresConfig::default())?;
-    let transport = Arc::new(OnceLock::new());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let cores = Cores::start(&CoresConfig::first(1))?;
+    // The routes are given before the transport is there whose metrics they serve.
+    let served: Arc<OnceLock<Transport>> = Arc::default();
+    let of_routes = Arc::clone(&served);
     let mut config = Config::new(1, 0x1000);
-    config.listen = Listen::Address("127.0.0.1:0".parse()?);
-    let of_routes = Arc::clone(&transport);
+    config.listen = Listen::Address(address.parse()?);
     config.routes = Some(Arc::new(move |request: Request, reply: Reply| serve(&of_routes, request, reply)));
-    let started = Transport::start(config, &cores, Arc::new(Host))?;
-    let address = started.local_addr().ok_or("it listens")?;
-    let _ = transport.set(started.clone());
+    let one = Transport::start(config, &cores, Arc::new(Host))?;
+    let _ = served.set(one.clone());
 
-    println!("curl http://{address}/version");
-    for path in ["/version", "/slow", "/metrics", "/elsewhere", "/raft/probing"] {
-        let answer = get(address, path)?;
-        println!("{path}: {}", answer.lines().next().unwrap_or_default());
+    let mut config = Config::new(2, 0x1000);
+    config.listen = Listen::Address("127.0.0.1:0".parse()?);
+    let two = Transport::start(config, &cores, Arc::new(Host))?;
+    let url = |transport: &Transport| format!("http://{}", transport.local_addr().expect("it listens"));
+    one.add_peer(2, [url(&two)])?;
+    two.add_peer(1, [url(&one)])?;
+    let r#type = Some(MessageType::MsgHeartbeat as i32);
+    one.send([Message { r#type, to: Some(2), from: Some(1), term: Some(1), ..Message::default() }]);
+
+    println!("serving {}/metrics, /version and /slow; ends with the input", url(&one));
+    stdin().read_to_end(&mut Vec::new())?;
+    for transport in [one, two] {
+        assert!(transport.stop().wait(Duration::from_secs(5)), "every task has ended");
     }
-    if std::env::args().any(|argument| argument == "--stay") {
-        std::thread::sleep(Duration::from_secs(600));
-    }
-    assert!(started.stop().wait(Duration::from_secs(5)), "every task has ended");
     Ok(())
 }

@@ -300,6 +300,12 @@ fn members_that_are_kept_apart_are_inactive_until_it_is_mended() {
     wait_until("dials are refused", || pair.one.host.saw(refused));
     let not_let_in = |event: &Event| matches!(event, Event::ConnectionDropped { reason, .. } if reason.contains("injected"));
     wait_until("and nobody is let in", || pair.one.host.saw(not_let_in));
+    // Nor does anything go by post.
+    assert_eq!(pair.one.transport().send([append(7)]).accepted, 1);
+    let not_posted = |event: &Event| matches!(event, Event::PostFailed { error, .. } if error.to_string().contains("injected"));
+    wait_until("it is not posted", || pair.one.host.saw(not_posted));
+    let lost = ClassCounts::of(MessageClass::Append, 1);
+    wait_until("and told", || told(&pair.one.host, DropReason::PostFailed) == lost);
     let is_up = |event: &Event| matches!(event, Event::StreamUp { .. });
     assert!(!pair.one.host.saw(is_up) && !pair.two.host.saw(is_up));
     assert!(pair.one.transport().mend(id));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Member, Pair, wait_until, wait_within};
 use raftring::proto::probe::Warning;
-use raftring::{Config, Cores, CoresConfig, Event, ProbeStats, RoundTripper};
+use raftring::{Config, Cores, CoresConfig, Event, Fault, Injection, ProbeStats, RoundTripper};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -174,6 +174,25 @@ fn members_find_each_other_healthy_near_and_with_the_same_clock() {
         }
         assert!(!member.host.saw(|event| matches!(event, Event::ProbeHealth { healthy: false, .. })));
         assert_eq!(member.transport().probe(9, RoundTripper::Snapshot), None, "no peer");
+    }
+}
+
+#[test]
+fn members_that_are_kept_apart_on_purpose_find_each_other_unhealthy() {
+    let pair = Pair::start_with(|config| config.probe_interval = Some(INTERVAL));
+    let one = pair.one.transport();
+    wait_until("it is healthy", || {
+        RoundTripper::ALL.iter().all(|prober| stats(&pair.one, 2, *prober).healthy == Some(true))
+    });
+    let apart = one.inject(Injection::new(Fault::Disconnect).peer(2)).expect("it can be");
+    for prober in RoundTripper::ALL {
+        wait_until("it is not", || stats(&pair.one, 2, prober).healthy == Some(false));
+        let why = stats(&pair.one, 2, prober).last_error.expect("a reason");
+        assert!(why.contains("injected"), "{why}");
+    }
+    assert!(one.mend(apart));
+    for prober in RoundTripper::ALL {
+        wait_until("it is again", || stats(&pair.one, 2, prober).healthy == Some(true));
     }
 }
 

@@ -22,7 +22,7 @@
 //! | TestPipelinePostBad | `whatever_is_no_204_is_a_failure_and_told_once`, `only_204_is_a_success` |
 //! | TestPipelinePostErrorc | `only_a_403_to_a_post_tells_that_we_were_removed` |
 //! | TestStopBlockedPipeline | `a_stop_with_forty_blocked_messages_ends_in_time_and_tells_each` |
-//! | TestSnapshotSend | the tests of snapshots |
+//! | TestSnapshotSend | `databases_of_every_size_arrive`, `a_source_that_fails_or_lies_leaves_no_file` |
 //! | TestStreamWriterAttachOutgoingConn | `of_streams_that_replace_each_other_in_haste_only_the_newest_stays`, `each_connection_starts_the_codec_and_the_body_anew` |
 //! | TestStreamWriterAttachBadOutgoingConn | `a_client_that_closes_is_noticed_without_a_write`, `a_client_that_does_not_read_is_given_up_and_costs_no_more_than_its_lane` |
 //! | TestStreamReaderDialRequest | `a_stream_is_asked_for_as_by_go` |

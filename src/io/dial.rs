@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::answer::{Answer, NoAnswer};
 use super::conn::Conn;
 use super::connect::{Stop, connect};
+use super::faults::INJECTED;
 use super::peer::Peer;
 use super::shared::lane_of;
 use crate::event::DialError;
@@ -33,7 +34,7 @@ pub(super) async fn stream(
     url: &PeerUrl,
 ) -> Result<Established, DialError> {
     if peer.shared.faults.is_apart(Side::Receiving) {
-        return Err(DialError::Connect("refused by an injected fault".to_owned()));
+        return Err(DialError::Connect(INJECTED.to_owned()));
     }
     let stop = Stop {
         waits: &peer.waits,

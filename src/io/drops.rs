@@ -1,5 +1,6 @@
 //! Messages that were dropped on their way to one peer, by reason and class.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::event::DropReason;
@@ -13,15 +14,25 @@ const REASONS: usize = DropReason::ALL.len();
 pub(crate) struct Drops {
     /// Messages in `counted`, written after these: one look for a core that has nothing to tell.
     untold: AtomicUsize,
+    /// Made for the first drop, since most peers lose nothing.
+    tables: OnceLock<Box<Tables>>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
     counted: [[AtomicUsize; CLASSES]; REASONS],
     told: [[AtomicU64; CLASSES]; REASONS],
 }
 
 impl Drops {
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(Box::default)
+    }
+
     /// Counts messages that a sender dropped; true if the core must be told, which then tells the host
     /// once for all of them.
     pub(crate) fn count(&self, reason: DropReason, class: MessageClass, messages: usize) -> bool {
-        self.counted[reason.index()][class.index()].fetch_add(messages, Ordering::Relaxed);
+        self.tables().counted[reason.index()][class.index()].fetch_add(messages, Ordering::Relaxed);
         self.untold.fetch_add(messages, Ordering::Release) == 0
     }
 
@@ -37,29 +48,28 @@ impl Drops {
         reasons.map(|reason| {
             let mut counts = ClassCounts::default();
             for class in MessageClass::ALL {
-                counts.add(class, self.counted[reason.index()][class.index()].swap(0, Ordering::Relaxed));
+                let counted = &self.tables().counted[reason.index()][class.index()];
+                counts.add(class, counted.swap(0, Ordering::Relaxed));
             }
             (counts, reason)
         })
     }
 
     pub(super) fn note_told(&self, reason: DropReason, class: MessageClass, messages: usize) {
-        self.told[reason.index()][class.index()].fetch_add(messages as u64, Ordering::Relaxed);
-    }
-
-    /// How many messages were told to be dropped for a reason.
-    fn told(&self, reason: DropReason) -> u64 {
-        self.told[reason.index()].iter().map(|told| told.load(Ordering::Relaxed)).sum()
+        self.tables().told[reason.index()][class.index()].fetch_add(messages as u64, Ordering::Relaxed);
     }
 
     /// How many messages were lost and told, but for those of which raft need not know.
     pub(super) fn lost(&self) -> u64 {
-        DropReason::ALL.into_iter().filter(|reason| reason.is_loss()).map(|reason| self.told(reason)).sum()
+        let told = self.snapshot();
+        let losses = DropReason::ALL.into_iter().filter(|reason| reason.is_loss());
+        losses.map(|reason| told[reason.index()].iter().sum::<u64>()).sum()
     }
 
     /// All that was told.
     pub(super) fn snapshot(&self) -> [[u64; CLASSES]; REASONS] {
-        self.told.each_ref().map(|classes| classes.each_ref().map(|told| told.load(Ordering::Relaxed)))
+        let Some(tables) = self.tables.get() else { return [[0; CLASSES]; REASONS] };
+        tables.told.each_ref().map(|classes| classes.each_ref().map(|told| told.load(Ordering::Relaxed)))
     }
 }
 

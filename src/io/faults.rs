@@ -16,6 +16,9 @@ use crate::proto::status::Action;
 use crate::raft::SnapshotStatus;
 use crate::raftpb::{ClassCounts, Message, MessageClass};
 
+/// Why a connection is not made.
+pub(super) const INJECTED: &str = "refused by an injected fault";
+
 /// A way of messages on which faults stand, each with a queue of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Way {
@@ -373,8 +376,11 @@ impl Peer {
         true
     }
 
-    /// Breaks the connections of the streams on one side, or on both.
+    /// Breaks the connections of one side, or of both: of the streams, and those that post.
     pub(super) fn break_connections(&self, side: Option<Side>) {
+        if side != Some(Side::Receiving) {
+            self.pipeline.break_connections();
+        }
         for kind in StreamKind::ALL {
             if side != Some(Side::Receiving) {
                 self.break_writer(kind, Action::Write, "broken by an injected fault");

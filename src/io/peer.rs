@@ -26,6 +26,7 @@ use crate::event::{DropReason, Event};
 use crate::id::MemberId;
 use crate::metrics::{Follower, PeerMetrics};
 use crate::proto::codec::StreamKind;
+use crate::proto::fault::Side;
 use crate::proto::peer_url::{PeerUrl, PeerUrls};
 use crate::proto::picker::Picker;
 use crate::proto::status::{Action, Edge, Source, Status, failure_text};
@@ -44,7 +45,7 @@ pub(crate) struct Peer {
     round_trips: RefCell<Option<Box<RoundTrips>>>,
     pub(super) writers: [RefCell<WriterSlot>; 2],
     pub(super) readers: [ReaderSlot; 2],
-    pipeline: Pipeline,
+    pub(super) pipeline: Pipeline,
     pub(super) uploads: Uploads,
     stopping: Cell<bool>,
     /// Ended early when the peer is stopped.
@@ -326,6 +327,10 @@ impl Poster for Peer {
 
     fn halted(&self) -> Option<DropReason> {
         self.is_stopping().then_some(DropReason::Stopped)
+    }
+
+    fn is_apart(&self) -> bool {
+        self.shared.faults.is_apart(Side::Sending)
     }
 
     fn metrics(&self) -> &PeerMetrics {

@@ -23,6 +23,7 @@ use super::answer::{Answer, NoAnswer};
 use super::conn::{Conn, Shut};
 use super::connect::{ConnectError, Stop, connect};
 use super::endpoint::{Endpoint, ServedGuard};
+use super::faults::INJECTED;
 use super::guard::TaskCount;
 use super::shared::drain_unposted;
 use super::waits::Waits;
@@ -52,6 +53,10 @@ pub(super) trait Poster: 'static {
     fn waits(&self) -> &Waits;
     /// Why nothing is posted any more, if so.
     fn halted(&self) -> Option<DropReason>;
+    /// True while connections are to fail, for a test of the host.
+    fn is_apart(&self) -> bool {
+        false
+    }
     fn metrics(&self) -> &PeerMetrics;
     /// Where appends are counted; remotes have none.
     fn follower_stats(&self) -> Option<&Follower>;
@@ -128,6 +133,16 @@ impl Pipeline {
         }
     }
 
+    /// Ends every connection: what is in flight is lost, what waits is posted over new ones.
+    pub(super) fn break_connections(&self) {
+        for place in self.posts.borrow().iter() {
+            if let Place::Taken(Some(shut)) = place {
+                shut.shutdown();
+            }
+        }
+        self.kept.take();
+    }
+
     /// 100 ms went by.
     pub(super) fn tick(&self, now: Instant) {
         let mut kept = self.kept.borrow_mut();
@@ -172,12 +187,7 @@ pub(super) fn halt<P: Poster>(poster: &P) {
         lost.add(message.class(), 1);
         poster.endpoint().core.guard(|| drop(message));
     }
-    for place in pipeline.posts.borrow().iter() {
-        if let Place::Taken(Some(shut)) = place {
-            shut.shutdown();
-        }
-    }
-    pipeline.kept.take();
+    pipeline.break_connections();
     lose(poster, lost, poster.halted().unwrap_or(DropReason::Stopped));
 }
 
@@ -286,6 +296,9 @@ async fn post<P: Poster>(
 
 /// A kept connection, or a new one.
 async fn connection<P: Poster>(poster: &Rc<P>, place: usize, url: &PeerUrl) -> Result<Conn, PostError> {
+    if poster.is_apart() {
+        return Err(PostError::Connection(INJECTED.to_owned()));
+    }
     let pipeline = poster.pipeline();
     if let Some(conn) = pipeline.take_kept(url, Instant::now()) {
         pipeline.set_shut(place, Some(conn.shut()));

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use super::answer::{Answer, NoAnswer};
 use super::conn::{Conn, Shut};
 use super::connect::{ConnectError, Stop, connect};
+use super::faults::INJECTED;
 use super::peer::Peer;
 use super::serve::wall_time;
 use crate::event::Event;
+use crate::proto::fault::Side;
 use crate::proto::handshake::write_probing_request;
 use crate::proto::peer_url::PeerUrl;
 use crate::proto::probe::{
@@ -154,10 +156,18 @@ impl Probe {
     fn take_kept(&self) -> Option<Conn> {
         let kept = self.with(|slot| slot.kept.take())??;
         let (conn, url) = *kept;
-        (url == self.url).then_some(conn)
+        (url == self.url && !self.is_apart()).then_some(conn)
+    }
+
+    /// True while connections are to fail, for a test of the host.
+    fn is_apart(&self) -> bool {
+        self.peer.shared.faults.is_apart(Side::Sending)
     }
 
     async fn connect(&self) -> Result<Conn, ConnectError> {
+        if self.is_apart() {
+            return Err(ConnectError::Connect(INJECTED.to_owned()));
+        }
         let stop = Stop {
             waits: &self.peer.waits,
             is_stopping: &|| self.peer.is_stopping(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::conn::{Conn, Shut};
 use super::endpoint::{Endpoint, ServedGuard};
-use super::faults::Way;
+use super::faults::{INJECTED, Way};
 use super::handover::Handover;
 use super::input::{Input, NoHead};
 use super::shared::PeerShared;
@@ -119,12 +119,12 @@ async fn serve(endpoint: &Rc<Endpoint>, stream: TcpStream, remote: SocketAddr) -
             }
             // As if no listener were there.
             Ok(Accepted::Stream { peer, .. }) if served.is_apart(Some(peer), Side::Sending) => {
-                return Err("refused by an injected fault");
+                return Err(INJECTED);
             }
             Ok(Accepted::Pipeline(_) | Accepted::Snapshot(_) | Accepted::SnapshotPartial)
                 if served.is_apart(member_of(&request), Side::Receiving) =>
             {
-                return Err("refused by an injected fault");
+                return Err(INJECTED);
             }
             Ok(Accepted::Stream { kind, peer, echoes }) => {
                 return served.become_stream(kind, peer, request.version_minor, echoes);

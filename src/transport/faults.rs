@@ -27,7 +27,8 @@ pub struct InjectionStats {
 impl Transport {
     /// Injects a fault, until it is [mended](Transport::mend): for tests of hosts. Messages pass the
     /// faults in the order in which those were injected, before a link is picked and behind the stream
-    /// they came by. A transport without faults does nothing for this.
+    /// they came by. A transport without faults does nothing for this. Remotes are not concerned, and a
+    /// snapshot with a database by [`Fault::Disconnect`] alone.
     ///
     /// What a fault loses is counted and told as `DropReason::Injected` or `RejectReason::Injected`; raft
     /// is not told that the peer is unreachable, as it would not be of what a network loses, but of a
@@ -93,8 +94,8 @@ impl Transport {
         self.injections_mut().all.iter().map(stats).collect()
     }
 
-    /// Breaks every stream to and from a peer now; they are made anew at once, unless
-    /// [`Fault::Disconnect`] is injected. An unknown id is ignored.
+    /// Breaks every stream to and from a peer now, and what posts to it; they are made anew at once,
+    /// unless [`Fault::Disconnect`] is injected. An unknown id is ignored.
     pub fn break_connections(&self, id: impl Into<MemberId>) {
         if let Some(peer) = self.shared.peer(id.into()) {
             break_connections(&peer, None);

@@ -8,7 +8,7 @@
 //! | 1, 2 | counts and lengths in msgappv2 | `counts_that_cannot_be_are_refused_before_memory_is_taken` |
 //! | 3 | an entry, a message that is no protobuf | `an_entry_that_is_no_protobuf_is_refused`, `what_is_no_message_is_refused` |
 //! | 4 | a legal length on the `message` stream | `a_legal_length_that_never_fills_costs_what_arrived`, `a_frame_of_any_declared_length_costs_no_memory` |
-//! | 5 | length of a snapshot's message | the tests of snapshots |
+//! | 5 | length of a snapshot's message | `a_message_that_is_none_is_refused_in_etcds_words` |
 //! | 6 | body of `POST /raft` | `a_chunked_body_without_end_is_cut_at_the_limit`, `a_length_over_the_limit_is_refused_before_a_byte_is_read` |
 //! | 7 | an answer with a bad version | `a_version_that_is_none_is_refused_with_any_status` |
 //! | 8 | a request with a bad version | `a_request_with_a_version_that_is_none_is_answered` |
@@ -19,8 +19,8 @@
 //! | 14 | spaces around a peer URL | `whitespace_around_a_url_is_no_part_of_it` |
 //! | 15 | a refusal without end | `a_refusal_without_end_is_not_read_to_its_end`, `an_answer_without_end_is_read_up_to_its_bound` |
 //! | 16 | a post that is never answered | `a_peer_that_never_answers_costs_its_time_and_gets_the_next_message_after_that` |
-//! | 17 | a probe that is never answered | the tests of probing |
-//! | 18 | foreign `from` values as labels | the tests of metrics |
+//! | 17 | a probe that is never answered | `a_target_that_never_answers_does_not_stop_its_prober` |
+//! | 18 | foreign `from` values as labels | `foreign_ids_and_addresses_take_a_bounded_number_of_label_values` |
 //! | 19 | what waits when a stream is replaced | `messages_for_a_member_that_left_are_reported_once`, `a_detach_tells_what_was_encoded_and_is_not_known_to_be_written` |
 //! | 20 | another message than an append in msgappv2 | `only_an_append_that_loses_nothing_goes_without_its_head` |
 //! | 21 | entries with a gap | `entries_with_a_gap_are_dropped_and_the_stream_stays` |
@@ -40,6 +40,7 @@
 //! | a frame, its entries | `declared_lengths_over_the_limits_are_refused_before_their_bytes_arrive`, `entries_of_one_frame_are_limited_in_sum` |
 //! | partial frames | `many_are_bounded_together_and_one_large_frame_always_finishes` |
 //! | what waits in lanes | `a_client_that_does_not_read_is_given_up_and_costs_no_more_than_its_lane`, `all_lanes_of_all_transports_are_bounded_together` |
+//! | snapshots at once, their size and time | `a_receiver_takes_two_at_once_and_answers_503_to_the_third`, `a_database_beyond_the_limit_is_refused`, `a_sender_that_stalls_or_drips_is_given_up` |
 //! | bodies at once, and their time | `of_too_many_bodies_at_once_the_next_is_refused_and_the_others_go_on`, `of_the_bodies_of_one_member_eight_are_read_at_once_and_others_have_theirs`, `a_body_that_drips_is_given_up_after_half_a_minute`, `a_large_body_passes_a_thin_link` |
 //! | posts under way and their connections | `four_in_flight_and_sixty_four_that_wait_are_accepted_exactly`, `bytes_that_wait_are_bounded_too`, `of_connections_that_are_kept_between_posts_the_one_unused_for_longest_goes` |
 //! | remotes | `one_is_learned_a_second`, `what_the_host_added_stays_and_what_was_learned_is_forgotten_in_time` |

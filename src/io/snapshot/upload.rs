@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::faults::INJECTED;
 use super::handle::Sending;
 use crate::buf::Chain;
 use crate::event::SnapshotError;
@@ -87,7 +88,7 @@ impl<'a> Exchange<'a> {
         url: &PeerUrl,
     ) -> Result<Self, SnapshotError> {
         if peer.shared.faults.is_apart(Side::Sending) {
-            return Err(SnapshotError::Connection("refused by an injected fault".to_owned()));
+            return Err(SnapshotError::Connection(INJECTED.to_owned()));
         }
         let stop = Stop {
             waits: &peer.waits,

@@ -42,8 +42,9 @@ pub enum Fault {
     },
     /// They wait until this is mended, and then all leave in their order. `limit` does not count here.
     Pause,
-    /// Connections of the streams on this side are broken, and refused until this is mended. Classes,
-    /// limit and seed mean nothing here.
+    /// Connections on this side are broken, and refused until this is mended: for sending, the streams
+    /// that the peer dials, what posts to it and probes (a snapshot that is under way goes on); for receiving,
+    /// the streams that we dial and what it posts. Classes, limit and seed mean nothing here.
     Disconnect,
 }
 
