@@ -6,6 +6,7 @@
 #   perf/run.sh --rivals               against etcd's rafthttp in Go: five rounds, in turns
 #   perf/run.sh compare --suite full   every load; flags as in `perf/run.sh compare --help`
 #   perf/run.sh push|rtt|floor ...     one run of your own
+#   perf/run.sh snapshot               a database of 4 GiB, its memory, and heartbeats beside it
 #   perf/run.sh black-hole             what one dead follower does to seven others
 #
 # Files (JSON, .hgrm) go to perf/results, which git ignores.

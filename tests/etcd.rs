@@ -25,6 +25,8 @@ mod refusals;
 mod server;
 #[path = "etcd/silence.rs"]
 mod silence;
+#[path = "etcd/snapshot.rs"]
+mod snapshot;
 #[path = "etcd/stall.rs"]
 mod stall;
 #[path = "etcd/statistics.rs"]

@@ -30,6 +30,8 @@ pub enum Command {
     Floor(LoadArgs),
     /// What a follower that takes nothing does to the others: the same load with and without it.
     BlackHole(BlackHoleArgs),
+    /// A database from one transport to another, and heartbeats beside it.
+    Snapshot(SnapshotArgs),
     /// The floor, raftring and perhaps a rival in turns: medians, spreads, ratios.
     Compare(CompareArgs),
 }
@@ -84,6 +86,29 @@ pub struct PushArgs {
     /// Messages in one burst of the rate, for each follower.
     #[arg(long, value_name = "B", requires = "rate")]
     pub burst: Option<usize>,
+}
+
+/// The flags of snapshot.
+#[derive(Args, Clone, Debug)]
+pub struct SnapshotArgs {
+    /// MiB of the database.
+    #[arg(long, default_value_t = 4096, value_name = "MIB")]
+    pub mebibytes: u64,
+    /// Bytes per second that the sender may use; none is no limit.
+    #[arg(long, value_name = "BYTES")]
+    pub rate: Option<u64>,
+    /// How long heartbeats are measured alone, before.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub alone: Duration,
+    /// The folder for both files, twice their size.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    pub dir: PathBuf,
+    /// The cores to run on; the sender gets the first, the receiver the last.
+    #[arg(long, default_value = "0,1", value_delimiter = ',')]
+    pub cores: Vec<usize>,
+    /// How long an idle core spins before it parks: a time, 0 for never, or the library's default.
+    #[arg(long, default_value = "adaptive", value_parser = spin)]
+    pub spin: Spin,
 }
 
 /// The flags of black-hole.

@@ -35,3 +35,4 @@ pub mod raftring_player;
 pub mod report;
 pub mod result_line;
 pub mod rtt;
+pub mod snapshot;

@@ -11,7 +11,7 @@ use raftring_perf::player::{self, Player};
 use raftring_perf::progress::Progress;
 use raftring_perf::raftring_player::Raftring;
 use raftring_perf::report::{self, Report};
-use raftring_perf::{compare, disturbance, floor};
+use raftring_perf::{affinity, compare, disturbance, floor, snapshot};
 
 /// What production servers in Rust link: glibc's allocator would dominate a load that makes and
 /// drops one entry list a message, as Go's does not.
@@ -34,6 +34,10 @@ fn run(command: Command) -> Result<()> {
         Command::Rtt(args) => play(&args.plan(Mode::Rtt)?, &args),
         Command::Floor(args) => floor::run(&args.plan(Mode::Push)?, &args, &Progress::to_terminal()),
         Command::BlackHole(args) => disturbance::run(&args, &Progress::to_terminal()),
+        Command::Snapshot(args) => {
+            affinity::check(&args.cores)?;
+            snapshot::run(&args, &Progress::to_terminal())
+        }
         Command::Compare(args) => compare::run(&args, &Progress::to_terminal()),
     }
 }

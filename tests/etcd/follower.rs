@@ -31,8 +31,12 @@ pub struct Follower {
     term: u64,
     vote: u64,
     pub commit: u64,
-    /// Entry `i` has index `i + 1`: nothing is ever compacted.
+    /// Entry `i` has index `i + 1` behind that of the snapshot: nothing else is ever compacted.
     pub log: Vec<Logged>,
+    /// Index and term of the snapshot that the log begins with.
+    pub snapshot: (u64, u64),
+    /// The last snapshot that came.
+    pub snapshot_message: Option<Message>,
     pub tally: Tally,
     /// Appends that did not fit our log and were rejected.
     pub rejected: usize,
@@ -63,6 +67,7 @@ impl Follower {
             MessageType::MsgVote => Some(self.answer_vote(message)),
             MessageType::MsgApp => Some(self.answer_append(via, message)),
             MessageType::MsgHeartbeat => Some(self.answer_heartbeat(message)),
+            MessageType::MsgSnap => Some(self.answer_snapshot(message)),
             _ => None,
         }
     }
@@ -80,14 +85,14 @@ impl Follower {
     }
 
     pub fn last_index(&self) -> u64 {
-        self.log.len() as u64
+        self.snapshot.0 + self.log.len() as u64
     }
 
     /// The term of an entry; 0 is the term of the entry before the first.
     fn term_at(&self, index: u64) -> Option<u64> {
-        match index {
-            0 => Some(0),
-            _ => self.log.get(index as usize - 1).map(|logged| logged.entry.term()),
+        match index.checked_sub(self.snapshot.0)? {
+            0 => Some(self.snapshot.1),
+            at => self.log.get(at as usize - 1).map(|logged| logged.entry.term()),
         }
     }
 
@@ -155,6 +160,21 @@ impl Follower {
         Message { index: Some(last), ..self.answer(MessageType::MsgAppResp, message) }
     }
 
+    /// Its database is saved: the log begins there.
+    fn answer_snapshot(&mut self, message: &Message) -> Message {
+        let snapshot = (message.snapshot_index(), message.snapshot_term());
+        if message.term() == self.term && snapshot.0 > self.commit {
+            (self.snapshot, self.commit) = (snapshot, snapshot.0);
+            let mut message = message.clone();
+            if let Some(data) = message.snapshot.as_mut().and_then(|snapshot| snapshot.data.as_mut()) {
+                *data = Bytes::copy_from_slice(data); // as with entries
+            }
+            self.snapshot_message = Some(message);
+            self.log.clear();
+        }
+        Message { index: Some(self.commit), ..self.answer(MessageType::MsgAppResp, message) }
+    }
+
     fn reject(&self, message: &Message) -> Message {
         let hint = message.index().min(self.last_index());
         Message {
@@ -168,7 +188,7 @@ impl Follower {
 
     /// Takes an entry that follows what is already known to agree.
     fn append(&mut self, via: Via, entry: &Entry) {
-        let at = entry.index() as usize - 1;
+        let at = (entry.index() - self.snapshot.0) as usize - 1;
         if let Some(known) = self.log.get(at) {
             if known.entry.term() == entry.term() {
                 if known.entry.data != entry.data {

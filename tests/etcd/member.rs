@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use raftring::proto::handshake::Refusal;
 use raftring::raftpb::Message;
+use raftring::snapshot::{SinkError, SnapshotFolder, SnapshotSink};
 use raftring::{
     ClusterId, Config, Cores, CoresConfig, Direction, DropReason, Event, Listen, MemberId, Origin, Raft,
     SnapshotStatus, StreamKind, Transport, Via,
@@ -21,6 +22,8 @@ pub struct Host {
     told: Mutex<Told>,
     /// What comes by the msgapp stream is left.
     pub stalls: AtomicBool,
+    /// Where databases are saved; a test that wants none has none.
+    pub folder: Mutex<Option<SnapshotFolder>>,
 }
 
 #[derive(Default)]
@@ -55,6 +58,7 @@ impl Member {
             transport: Mutex::default(),
             told: Mutex::default(),
             stalls: AtomicBool::new(false),
+            folder: Mutex::default(),
         });
         let mut config = Config::new(who.id, who.cluster);
         config.peer_urls = vec![format!("http://{}", who.listen)];
@@ -251,6 +255,11 @@ impl Raft for Host {
     }
 
     fn report_snapshot(&self, _id: MemberId, _status: SnapshotStatus) {}
+
+    fn snapshot_sink(&self, snapshot: &Message) -> Result<Box<dyn SnapshotSink>, SinkError> {
+        let folder = lock(&self.folder).clone().ok_or(SinkError::Unsupported)?;
+        Ok(Box::new(folder.sink(snapshot.snapshot_index())?))
+    }
 }
 
 /// A test that failed elsewhere must not hide behind a poisoned lock.

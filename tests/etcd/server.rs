@@ -52,6 +52,8 @@ pub struct Etcd {
     pub peer: SocketAddr,
     client: SocketAddr,
     other: String,
+    /// Flags beyond those of every test.
+    pub flags: Vec<&'static str>,
 }
 
 impl Etcd {
@@ -61,7 +63,7 @@ impl Etcd {
         let _ = std::fs::remove_dir_all(&dir); // of a process that was killed and had our number
         std::fs::create_dir_all(&dir).expect("a directory for etcd");
         let (peer, client) = (free_port(address), free_port(address));
-        Self { child: Mutex::default(), dir, peer, client, other: other_url.to_owned() }
+        Self { child: Mutex::default(), dir, peer, client, other: other_url.to_owned(), flags: Vec::new() }
     }
 
     pub fn url(&self) -> String {
@@ -81,6 +83,7 @@ impl Etcd {
             .args(["--listen-peer-urls", &self.url()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--logger", "zap", "--log-outputs", "stderr"])
+            .args(&self.flags)
             // Its statistics are served with the old API alone, which 3.6 has no more.
             .env("ETCD_ENABLE_V2", "true")
             .stdin(Stdio::null())
@@ -146,7 +149,12 @@ impl Etcd {
         Ok(out.trim_end_matches('\n').to_owned())
     }
 
-    fn etcdctl(&self, args: &[&str], timeout: Duration) -> Result<String, String> {
+    /// A folder beside its data, which goes with it.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn etcdctl(&self, args: &[&str], timeout: Duration) -> Result<String, String> {
         // Its own timeouts bound it; `timeout` bounds it if it should hang.
         let child = Command::new("timeout")
             .env("ETCDCTL_API", "3")

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use raftring::{Event, MemberId, SnapshotError, SnapshotHandle, SnapshotStatus};
 
 use crate::common::wait_until;
-use crate::host::{Bits, Two, snapshot};
+use crate::host::{Bits, Saves, Two, snapshot};
 use crate::send::PATIENCE;
 
 /// A receiver that is none of ours, at peer 5 of member 1: `serve` gets each connection that posts a
@@ -135,7 +135,7 @@ fn a_stop_ends_snapshots_at_once() {
         assert!(member.transport().stop().wait(PATIENCE), "{who} {hangs}");
         assert!(since.elapsed() < Duration::from_secs(5));
         bits.let_go.store(true, Ordering::SeqCst);
-        let outcome = handle.wait(PATIENCE).expect("an outcome");
+        let outcome = handle.wait(PATIENCE).unwrap_or_else(|| panic!("no outcome: {who} {hangs} {handle:?}"));
         match outcome {
             // It may have been through already.
             Ok(()) => assert!(!hangs),
@@ -152,6 +152,23 @@ fn a_stop_ends_snapshots_at_once() {
             two.receiver.files() == usize::from(handle.outcome() == Some(Ok(())))
         });
     }
+}
+
+/// A write that never comes back costs its helper thread, and no stop.
+#[test]
+fn a_stop_does_not_wait_for_a_disk_that_hangs() {
+    let two = Two::start();
+    two.receiver.set(Saves::Hang);
+    let handle = two.send(1, Bits::new(LARGE));
+    wait_until("it is under way", || {
+        two.two.transport().receiving_snapshots().first().is_some_and(|coming| coming.bytes > 1_000_000)
+    });
+    let since = Instant::now();
+    assert!(two.two.transport().stop().wait(PATIENCE));
+    assert!(since.elapsed() < Duration::from_secs(5));
+    assert!(handle.wait(PATIENCE).expect("an outcome").is_err());
+    two.receiver.let_go.store(true, Ordering::SeqCst);
+    two.assert_over(0, &[SnapshotStatus::Failure]);
 }
 
 #[test]
@@ -184,7 +201,7 @@ fn a_disk_that_hangs_is_no_ones_else_trouble() {
     let two = Two::start_with(&raftring::CoresConfig::default(), |config| {
         config.snapshot_stall_timeout = Duration::from_millis(1_000);
     });
-    two.receiver.set(crate::host::Saves::Hang);
+    two.receiver.set(Saves::Hang);
     let receiver = std::sync::Arc::clone(&two.receiver);
     let let_go = std::sync::Arc::clone(&receiver.let_go);
     let error = two.send(1, Bits::new(LARGE)).wait(PATIENCE).expect("an outcome").expect_err("it hangs");

@@ -294,6 +294,7 @@ impl Drop for Two {
         if !std::thread::panicking() {
             let left = |core| {
                 let stats = self.cores.stats(core).expect("a core");
+                // What is a core's own is there while the core is.
                 (stats.tasks, stats.operations.saturating_sub(CORE_OPERATIONS), stats.blocks.out_bytes())
             };
             wait_until("nothing is left on any core", || {

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod ends;
 mod host;
 mod limits;

@@ -169,7 +169,7 @@ fn a_host_that_leaves_the_message_and_a_message_for_another_are_told() {
     assert!(two.receiver.inner.next(Duration::from_millis(50)).is_none());
 }
 
-/// Sharp edge 11: no crash, and not even an error.
+/// Sharp edge 11: no crash, and not even an error. Raft ignores what is older than its log.
 #[test]
 fn a_snapshot_without_metadata_is_a_snapshot_at_0() {
     let two = Two::start();

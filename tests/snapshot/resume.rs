@@ -161,8 +161,16 @@ fn a_part_that_is_gone_when_it_is_needed_costs_a_second_request() {
             let _ = server.write_all(&first[..count]);
             let (mut up, mut down) =
                 (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
-            std::thread::spawn(move || drop(std::io::copy(&mut down, &mut up)));
-            std::thread::spawn(move || forward(client, server, u64::MAX, &AtomicU64::new(0)));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut down, &mut up);
+                let _ = up.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut client, &mut server);
+                let _ = server.shutdown(Shutdown::Write);
+                // The receiver has closed: what is still sent must not hide its answer.
+                let _ = std::io::copy(&mut client, &mut std::io::sink());
+            });
         }
     });
     two.one.transport().update_peer(2, [url]).expect("a good URL");

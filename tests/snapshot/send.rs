@@ -89,12 +89,14 @@ fn a_source_that_fails_or_lies_leaves_no_file() {
         (Bits { declared: 0, ..bits() }, "more than the 0"),
     ];
     let count = sources.len();
-    for (source, words) in sources {
+    let ended = |event: &Event| matches!(event, Event::SnapshotReceiveEnded { refusal: Some(_), .. });
+    for (at, (source, words)) in sources.into_iter().enumerate() {
         let outcome = two.send(9, source).wait(PATIENCE).expect("an outcome");
         let error = outcome.expect_err("it fails");
         assert!(matches!(error, SnapshotError::Source(_) | SnapshotError::Size(_)), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
-        wait_until("the receiver has noticed", || two.two.transport().receiving_snapshots().is_empty());
+        // Until then it would refuse another one.
+        wait_until("the receiver has noticed", || two.receiver.count(ended) == at + 1);
     }
     two.assert_over(0, &vec![SnapshotStatus::Failure; count]);
     assert!(two.receiver.inner.next(Duration::from_millis(50)).is_none(), "raft hears of none");
@@ -164,8 +166,11 @@ fn a_snapshot_is_cancelled_wherever_it_is() {
     for waits_at in [0, 3_000_000] {
         let bits = Bits { waits_at, ..Bits::new(5_000_000) };
         let handle = two.send(1, bits.clone());
-        let reads = Arc::clone(&bits.read);
-        wait_until("it is under way", || reads.load(Ordering::SeqCst) >= waits_at.saturating_sub(1 << 20));
+        let began = |event: &Event| matches!(event, Event::SnapshotReceiveBegan { .. });
+        wait_until("it is under way", || {
+            two.receiver.count(began) == usize::from(waits_at > 0) + 1
+                && bits.read.load(Ordering::SeqCst) >= waits_at.saturating_sub(1 << 20)
+        });
         assert_eq!(handle.outcome(), None);
         let since = Instant::now();
         handle.cancel();
@@ -173,8 +178,36 @@ fn a_snapshot_is_cancelled_wherever_it_is() {
         assert!(since.elapsed() < Duration::from_secs(5), "it does not wait for the source");
         bits.let_go.store(true, Ordering::SeqCst);
         handle.cancel();
+        let ended = |event: &Event| matches!(event, Event::SnapshotReceiveEnded { .. });
+        wait_until("the receiver has noticed", || two.receiver.count(ended) == usize::from(waits_at > 0) + 1);
     }
     two.assert_over(0, &[SnapshotStatus::Failure; 2]);
+}
+
+#[test]
+fn a_snapshot_is_cancelled_before_it_has_begun() {
+    let two = Two::start();
+    for _ in 0..20 {
+        let handle = two.send(1, Bits { waits_at: 0, ..Bits::new(10) });
+        handle.cancel();
+        let error = handle.wait(PATIENCE).expect("an outcome").expect_err("it fails");
+        let busy = matches!(error, SnapshotError::Refused(_) | SnapshotError::Busy(_));
+        assert!(error == SnapshotError::Cancelled || busy, "{error:?}");
+    }
+    assert_eq!(two.sender.statuses().len(), 20);
+}
+
+/// While as much is under way as sockets hold.
+#[test]
+fn a_disk_that_fills_up_in_the_midst_is_heard_of() {
+    let two = Two::start();
+    for full_at in [1_000_000, 3_000_000, 7_000_000, 15_000_000] {
+        two.receiver.set(Saves::FullAt(full_at));
+        let error = two.send(1, Bits::new(40 << 20)).wait(PATIENCE).expect("an outcome").expect_err("full");
+        let words = "unexpected http status 507: not enough disk space for the snapshot";
+        assert_eq!(error, SnapshotError::Refused(words.to_owned()));
+    }
+    two.assert_over(0, &[SnapshotStatus::Failure; 4]);
 }
 
 #[test]

@@ -143,3 +143,31 @@ impl Drop for Slot {
         self.snapshots.slots(self.way).leave(self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_descriptors_snapshots_are_the_first_to_wait() {
+        let snapshots = Snapshots::new(2, None);
+        let (way, peer) = (Way::Receive, MemberId(1));
+        let slot = snapshots.enter(way, 0, peer).expect("the first");
+        assert_eq!(snapshots.enter(way, 0, peer).err(), Some(NoSlot::SamePeer));
+        let other = snapshots.enter(way, 1, peer).expect("of another transport");
+        assert_eq!(snapshots.enter(way, 0, MemberId(2)).err(), Some(NoSlot::Total));
+        assert!(snapshots.enter(Way::Send, 0, peer).is_ok(), "the other way");
+        drop((slot, other));
+        snapshots.note_scarcity();
+        assert_eq!(snapshots.enter(way, 0, peer).err(), Some(NoSlot::Total));
+        snapshots.scarce_until.store(0, Ordering::Relaxed);
+        assert!(snapshots.enter(way, 0, peer).is_ok());
+    }
+
+    #[test]
+    fn a_low_rate_is_met_by_small_pieces() {
+        assert_eq!(Snapshots::new(2, None).piece_bytes_max(), usize::MAX);
+        assert_eq!(Snapshots::new(2, Some(64 << 10)).piece_bytes_max(), 4 << 10);
+        assert_eq!(Snapshots::new(2, Some(50_000_000)).piece_bytes_max(), 2_500_000);
+    }
+}
