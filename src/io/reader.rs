@@ -9,6 +9,7 @@ use super::deliver::Backlog;
 use super::dial::{self, Established};
 use super::echo;
 use super::peer::Peer;
+use super::receipt::Timing;
 use super::shared::lane_of;
 use crate::event::{DialError, Direction, Event};
 use crate::proto::codec::StreamKind;
@@ -23,8 +24,9 @@ pub(super) struct ReaderSlot {
     /// Why a deadline shut the connection down, for its task to tell.
     expired: Cell<Option<ReadError>>,
     pub(super) backlog: RefCell<Backlog>,
-    /// When the first of it was decoded.
+    /// When the first of it was offered for the first time.
     pub(super) left_since: Cell<Instant>,
+    pub(super) timing: Timing,
     /// Whether to read on while something is in there.
     pub(super) pressure: RefCell<Backpressure>,
 }
@@ -37,6 +39,7 @@ impl ReaderSlot {
             expired: Cell::default(),
             backlog: RefCell::default(),
             left_since: Cell::new(Instant::now()),
+            timing: Timing::default(),
             pressure: RefCell::new(Backpressure::new(kind, write_timeout)),
         }
     }
