@@ -295,12 +295,12 @@ impl std::error::Error for SnapshotError {}
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer became active: a stream came up while none was.
+    /// The peer, or the remote, became active: a stream came up or something was posted.
     PeerActive {
         /// Which peer.
         peer: MemberId,
     },
-    /// The peer became inactive.
+    /// The peer, or the remote, became inactive.
     PeerInactive {
         /// Which peer.
         peer: MemberId,

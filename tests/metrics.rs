@@ -226,11 +226,11 @@ fn what_a_full_lane_refuses_is_a_failure_and_is_told_by_reason_and_class() {
     assert_eq!(told, refused as f64);
     let queued = transport.queued(2);
     assert_eq!(
-        value(transport, &format!("raftring_lane_messages{{{labels},Stream=\"msgapp\"}}")),
+        value(transport, &format!("raftring_lane_messages{{{labels},Lane=\"msgapp\"}}")),
         queued.0 as f64
     );
     assert_eq!(
-        value(transport, &format!("raftring_lane_bytes{{{labels},Stream=\"msgapp\"}}")),
+        value(transport, &format!("raftring_lane_bytes{{{labels},Lane=\"msgapp\"}}")),
         queued.1 as f64
     );
 

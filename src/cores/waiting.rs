@@ -43,9 +43,13 @@ impl<T> Waiting<T> {
     }
 
     /// Queues an item that came at `now`. Items that come together have the same moment.
+    #[inline]
     pub fn push(&mut self, item: T, now: Instant) {
         self.items.push(item);
-        self.push_run(Run { since: now, items: 1 });
+        match self.runs.last_mut() {
+            Some(last) if last.since == now => last.items += 1,
+            _ => self.push_run(Run { since: now, items: 1 }),
+        }
     }
 
     /// The item that has waited longest.
@@ -84,13 +88,18 @@ impl<T> Waiting<T> {
     /// Takes everything of `other`, behind what is here. Memory is exchanged as by [`Segments::take`].
     pub fn take(&mut self, other: &mut Self) {
         self.settle(|_, _| ());
-        if self.items.is_empty() {
-            std::mem::swap(self, other);
-            return;
-        }
         other.settle(|_, _| ());
+        let was_empty = self.items.is_empty();
         self.items.take(&mut other.items);
-        other.runs.drain(..).for_each(|run| self.push_run(run));
+        if was_empty {
+            // Not a swap: of the room for runs a few are used.
+            self.runs.clear();
+            self.runs.extend_from_slice(&other.runs);
+            (self.moments, self.stride) = (other.moments, other.stride);
+        } else {
+            other.runs.iter().for_each(|run| self.push_run(*run));
+        }
+        other.runs.clear();
     }
 
     /// See [`Segments::trim`].

@@ -10,7 +10,6 @@ use super::receipt::Receipt;
 use super::shared::lane_of;
 use crate::cores::Rank;
 use crate::event::{Event, RejectReason};
-use crate::metrics::Stage;
 use crate::proto::codec::{StreamKind, screen};
 use crate::proto::stream::{Decision, Received};
 use crate::raft::{Origin, Via};
@@ -71,14 +70,14 @@ impl Peer {
         received: Received,
         read_at: Instant,
     ) {
-        let decoded_at = if batch.is_empty() { read_at } else { Instant::now() };
+        let decoded_at = self.readers[lane_of(kind)].timing.now(batch.len());
         self.count_received(kind, &Receipt { received, read_at, decoded_at }, batch);
         self.deliver(kind, batch, decoded_at);
     }
 
     /// Hands a batch to the host, in order, behind what it has left and proposals apart. `batch` is
     /// empty afterwards.
-    fn deliver(self: &Rc<Self>, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
+    fn deliver(self: &Rc<Self>, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Option<Instant>) {
         let held = self.shared.faults.held();
         if held.is_free() || self.pass_faults(held, kind, batch) {
             self.deliver_now(kind, batch, decoded_at);
@@ -86,20 +85,24 @@ impl Peer {
     }
 
     /// As [`Peer::deliver`], past the faults.
-    pub(super) fn deliver_now(&self, kind: StreamKind, batch: &mut Vec<Message>, decoded_at: Instant) {
+    pub(super) fn deliver_now(
+        &self,
+        kind: StreamKind,
+        batch: &mut Vec<Message>,
+        decoded_at: Option<Instant>,
+    ) {
         self.screen(batch);
         let slot = &self.readers[lane_of(kind)];
         let mut backlog = slot.backlog.take();
         let before = count(&backlog);
         let offered = batch.len() + before;
-        let since = if before > 0 { slot.left_since.get() } else { decoded_at };
+        let since = if before > 0 { Some(slot.left_since.get()) } else { decoded_at };
         self.offer_all(kind, &mut backlog, batch);
         let left = count(&backlog);
-        if offered > left {
-            let took = Instant::now().saturating_duration_since(since);
-            self.endpoint.core.shared.stages.record(Stage::HandedOver, took, offered - left);
+        self.count_handed_over(slot, since, offered - left.min(offered));
+        if left > 0 && before == 0 {
+            slot.left_since.set(decoded_at.unwrap_or_else(Instant::now));
         }
-        slot.left_since.set(since);
         if left > 0 || !slot.is_flowing() {
             self.note_offer(slot, offered.saturating_sub(left), &mut backlog);
         }
@@ -113,7 +116,7 @@ impl Peer {
     /// Another offer of what the host has left, if it has left something.
     pub(super) fn offer_again(self: &Rc<Self>, kind: StreamKind) {
         if count(&self.readers[lane_of(kind)].backlog.borrow()) > 0 {
-            self.deliver(kind, &mut Vec::new(), Instant::now());
+            self.deliver(kind, &mut Vec::new(), None);
         }
     }
 

@@ -310,8 +310,8 @@ impl Peer {
         let faults = &self.shared.faults;
         let visited = faults.visit(way, Instant::now(), [], |mut messages| match way {
             Way::Sent => (self.endpoint.shared.resend)(&self.endpoint.shared, &self.shared, messages),
-            Way::Msgapp => self.deliver_now(StreamKind::Msgapp, &mut messages, Instant::now()),
-            Way::Message => self.deliver_now(StreamKind::Message, &mut messages, Instant::now()),
+            Way::Msgapp => self.deliver_now(StreamKind::Msgapp, &mut messages, None),
+            Way::Message => self.deliver_now(StreamKind::Message, &mut messages, None),
             Way::Posted => {
                 for message in messages {
                     // Its sender was told that it had arrived.

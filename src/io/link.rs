@@ -170,7 +170,7 @@ impl Link {
         now: Instant,
     ) -> Self {
         let gather = (config.kind == StreamKind::Msgapp).then(Gather::new);
-        let meter = Meter::new(meters, config.kind, now);
+        let meter = Meter::new(meters, config.kind);
         let machine = StreamWriter::new(config, pool, now);
         let desk = Desk {
             machine,
@@ -377,7 +377,7 @@ impl Desk {
             return gathered == 0;
         }
         let Some(socket) = &self.socket else { return true };
-        let Some(mut chain) = self.meter.flush(&mut self.machine, moment.now) else { return true };
+        let Some(mut chain) = self.meter.flush_directly(&mut self.machine, moment.now) else { return true };
         self.sent_in_step = moment.step.unwrap_or_default();
         match sys::send_now(socket, &chain) {
             Ok(count) if count == chain.len() => {
@@ -395,7 +395,9 @@ impl Desk {
             }
         }
         // From now on the kernel has to move, however long ago the batch began that is being sent.
-        self.machine.handle_progress(Instant::now());
+        let now = Instant::now();
+        self.machine.handle_progress(now);
+        self.meter.goes_on(now);
         self.unsent = Some(Ok(chain));
         false
     }
@@ -406,9 +408,9 @@ impl Desk {
         self.machine.handle_written();
     }
 
-    fn note_written(&self) {
+    fn note_written(&mut self) {
         if let Some(flushed) = self.machine.in_flight() {
-            self.meter.written(flushed, Instant::now());
+            self.meter.written(flushed);
         }
     }
 

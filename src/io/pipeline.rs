@@ -230,12 +230,12 @@ async fn work<P: Poster>(poster: &Rc<P>, place: usize, first: Message) {
 fn succeeded<P: Poster>(poster: &P, message: &Message, size: usize, began: Instant) {
     poster.activate();
     poster.metrics().sent_bytes.add(size as u64);
-    if message.is(MessageType::MsgApp)
-        && let Some(follower) = poster.follower_stats()
-    {
+    if message.is(MessageType::MsgApp) {
         let now = Instant::now();
-        follower.success(now.saturating_duration_since(began));
-        poster.endpoint().shared.metrics.server.sent_appends(now, 1, size as u64);
+        poster.endpoint().shared.metrics.server.sent().add_at(now, 1, size as u64);
+        if let Some(follower) = poster.follower_stats() {
+            follower.success(now.saturating_duration_since(began));
+        }
     }
     if message.is(MessageType::MsgSnap) {
         report_snapshot(poster, SnapshotStatus::Finish);

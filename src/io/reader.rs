@@ -9,6 +9,7 @@ use super::deliver::Backlog;
 use super::dial::{self, Established};
 use super::echo;
 use super::peer::Peer;
+use super::receipt::Timing;
 use super::shared::lane_of;
 use crate::event::{DialError, Direction, Event};
 use crate::proto::codec::StreamKind;
@@ -23,8 +24,9 @@ pub(super) struct ReaderSlot {
     /// Why a deadline shut the connection down, for its task to tell.
     expired: Cell<Option<ReadError>>,
     pub(super) backlog: RefCell<Backlog>,
-    /// When the first of it was decoded.
+    /// When the first of it was offered for the first time.
     pub(super) left_since: Cell<Instant>,
+    pub(super) timing: Timing,
     /// Whether to read on while something is in there.
     pub(super) pressure: RefCell<Backpressure>,
 }
@@ -37,6 +39,7 @@ impl ReaderSlot {
             expired: Cell::default(),
             backlog: RefCell::default(),
             left_since: Cell::new(Instant::now()),
+            timing: Timing::default(),
             pressure: RefCell::new(Backpressure::new(kind, write_timeout)),
         }
     }
@@ -174,10 +177,11 @@ async fn read_until_broken(
             now = peer.endpoint.core.now();
         }
         // The first time round: what came behind the response head.
-        let (step, mut received) =
-            slot.with(|machine| (machine.decode_step(now, &mut batch), machine.take_received()));
+        let (step, mut received, heartbeats) = slot.with(|machine| {
+            (machine.decode_step(now, &mut batch), machine.take_received(), machine.link_heartbeats())
+        });
         if let Some(echo) = &mut echo {
-            echo::send(conn, echo, slot.with(|machine| machine.link_heartbeats()));
+            echo::send(conn, echo, heartbeats);
         }
         if step.is_err() {
             received = peer.received_before_error(&batch);

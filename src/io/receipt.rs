@@ -1,12 +1,15 @@
 //! What the receiving half of a peer counts: once a step of the decoder, and not once a message.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::peer::Peer;
+use super::reader::ReaderSlot;
+use super::shared::lane_of;
 use crate::event::{Event, RejectReason};
 use crate::id::MemberId;
-use crate::metrics::Stage;
+use crate::metrics::{Sampler, Stage};
 use crate::proto::codec::{StreamKind, message_size};
 use crate::proto::stream::Received;
 use crate::raftpb::{Message, MessageClass, MessageType};
@@ -17,7 +20,26 @@ pub(super) struct Receipt {
     pub(super) received: Received,
     /// When the read ended that brought the last of it.
     pub(super) read_at: Instant,
-    pub(super) decoded_at: Instant,
+    /// `None` if the step is not timed.
+    pub(super) decoded_at: Option<Instant>,
+}
+
+/// How long the last step took that was timed, for those behind it that are not.
+#[derive(Debug, Default)]
+pub(super) struct Timing {
+    pub(super) sampler: Cell<Sampler>,
+    pub(super) received: Cell<Duration>,
+    pub(super) handed_over: Cell<Duration>,
+}
+
+impl Timing {
+    /// The clock, if a step with so many messages is timed.
+    pub(super) fn now(&self, messages: usize) -> Option<Instant> {
+        let mut sampler = self.sampler.get();
+        let is_timed = messages > 0 && sampler.times(messages);
+        self.sampler.set(sampler);
+        is_timed.then(Instant::now)
+    }
 }
 
 impl Peer {
@@ -31,17 +53,34 @@ impl Peer {
         if batch.is_empty() {
             return;
         }
-        let took = decoded_at.saturating_duration_since(read_at);
-        self.endpoint.core.shared.stages.record(Stage::Received, took, batch.len());
-        let bytes = received.message_bytes.saturating_sub(self.count_received_from_others(batch));
-        self.shared.metrics.received_bytes.add(bytes);
-        let (appends, append_bytes) = match kind {
-            StreamKind::Msgapp => (batch.len(), received.message_bytes),
-            StreamKind::Message => self.appends(batch),
-        };
-        if appends > 0 {
-            transport.metrics.server.received_appends(decoded_at, appends as u64, append_bytes);
+        let timing = &self.readers[lane_of(kind)].timing;
+        if let Some(decoded_at) = decoded_at {
+            timing.received.set(decoded_at.saturating_duration_since(read_at));
         }
+        self.endpoint.core.shared.stages.record(Stage::Received, timing.received.get(), batch.len());
+        // What is appended comes from the other end; what is not its own is rejected behind us.
+        let (of_others, appends, append_bytes) = match kind {
+            StreamKind::Msgapp => (0, batch.len(), received.message_bytes),
+            StreamKind::Message => {
+                let (appends, append_bytes) = self.appends(batch);
+                (self.count_received_from_others(batch), appends, append_bytes)
+            }
+        };
+        self.shared.metrics.received_bytes.add(received.message_bytes.saturating_sub(of_others));
+        if appends > 0 {
+            transport.metrics.server.received().add_at(read_at, appends as u64, append_bytes);
+        }
+    }
+
+    /// The host has taken so many messages, the first of which has waited since then.
+    pub(super) fn count_handed_over(&self, slot: &ReaderSlot, since: Option<Instant>, messages: usize) {
+        if messages == 0 {
+            return;
+        }
+        if let Some(since) = since {
+            slot.timing.handed_over.set(since.elapsed());
+        }
+        self.endpoint.core.shared.stages.record(Stage::HandedOver, slot.timing.handed_over.get(), messages);
     }
 
     /// Counts what does not come from the member at the other end: proposals that it passes on. How
@@ -94,7 +133,7 @@ impl Endpoint {
         let metrics = &self.shared.metrics;
         metrics.of(MemberId(message.from())).received_bytes.add(bytes);
         if message.is(MessageType::MsgApp) {
-            metrics.server.received_appends(self.core.now(), 1, bytes);
+            metrics.server.received().add_at(self.core.now(), 1, bytes);
         }
     }
 }

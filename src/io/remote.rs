@@ -95,6 +95,7 @@ impl RemoteShared {
     /// Messages were dropped, of which the observer is told now.
     fn note_told(&self, reason: DropReason, class: MessageClass, messages: usize) {
         self.drops.note_told(reason, class, messages);
+        self.metrics.dropped.count(reason, class, messages);
         if matches!(reason, DropReason::LaneFull(_)) {
             self.metrics.sent_failures.add(messages as u64);
         }

@@ -18,6 +18,7 @@ mod network;
 mod number;
 mod peer;
 mod registry;
+mod sample;
 mod server;
 mod stage;
 
@@ -30,5 +31,6 @@ pub use latency::{Latencies, Latency};
 pub use number::{Counter, Gauge};
 pub use peer::PeerMetrics;
 pub use registry::{FOREIGN_IDS_MAX, MEMBERS_MAX, Metrics};
+pub use sample::Sampler;
 pub use server::{AppendMeter, Server};
 pub use stage::{Stage, Stages};

@@ -21,16 +21,6 @@ pub struct AppendMeter {
 }
 
 impl Server {
-    /// So many appends left together.
-    pub fn sent_appends(&self, now: Instant, appends: u64, bytes: u64) {
-        self.sent.add(now, appends, bytes);
-    }
-
-    /// So many came together.
-    pub fn received_appends(&self, now: Instant, appends: u64, bytes: u64) {
-        self.received.add(now, appends, bytes);
-    }
-
     /// What was sent.
     #[must_use]
     pub const fn sent(&self) -> &AppendMeter {
@@ -45,14 +35,25 @@ impl Server {
 }
 
 impl AppendMeter {
-    fn add(&self, now: Instant, appends: u64, bytes: u64) {
+    /// So many more.
+    pub fn add(&self, appends: u64) {
         self.count.add(appends);
+    }
+
+    /// So many moved by `now`, since the last time, of those that were added.
+    pub fn rate(&self, now: Instant, appends: u64, bytes: u64) {
         // Whoever finds it taken goes on: the count is exact, a rate may miss one batch of 200.
         match self.rate.try_lock() {
             Ok(mut rate) => rate.add(now, appends, bytes),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().add(now, appends, bytes),
             Err(TryLockError::WouldBlock) => {}
         }
+    }
+
+    /// Both.
+    pub fn add_at(&self, now: Instant, appends: u64, bytes: u64) {
+        self.add(appends);
+        self.rate(now, appends, bytes);
     }
 
     /// All of them.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Messages that move together are recorded together, with one addition for all of them, and no
-//! clock is read for each.
+//! clock is read for each; of small batches not each is timed (`super::sample`), but each is counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -60,19 +60,20 @@ impl TransportShared {
 
     fn lane_depths(&self, families: &mut Families, mut peers: Vec<Arc<PeerShared>>) {
         peers.sort_by_key(|peer| peer.id.0);
-        let (local, labels) = (self.config.id, &["Local", "To", "Stream"]);
+        let (local, labels) = (self.config.id, &["Local", "To", "Lane"]);
         let depths = peers.iter().flat_map(|peer| {
-            let names = ["msgapp", "message"].into_iter().zip(&peer.links);
-            names.map(|(stream, link)| (peer.id, stream, link.lane.depth()))
+            let [msgapp, message] = &peer.links;
+            let lanes = [("msgapp", &msgapp.lane), ("message", &message.lane), ("pipeline", &peer.pipeline)];
+            lanes.map(|(way, lane)| (peer.id, way, lane.depth()))
         });
         let depths: Vec<_> = depths.collect();
         families.begin(Kind::Gauge, "raftring_lane_messages", labels, "Messages that wait to be encoded.");
-        for (to, stream, (messages, _)) in &depths {
-            families.sample([&local, to, stream], Value::Level(*messages as f64));
+        for (to, way, (messages, _)) in &depths {
+            families.sample([&local, to, way], Value::Level(*messages as f64));
         }
         families.begin(Kind::Gauge, "raftring_lane_bytes", labels, "Payload bytes of messages that wait.");
-        for (to, stream, (_, bytes)) in &depths {
-            families.sample([&local, to, stream], Value::Level(*bytes as f64));
+        for (to, way, (_, bytes)) in &depths {
+            families.sample([&local, to, way], Value::Level(*bytes as f64));
         }
     }
 }

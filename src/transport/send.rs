@@ -45,7 +45,8 @@ impl Transport {
     ///
     /// Where a link is free, messages are encoded on the calling thread, and leave at once if
     /// nothing is in flight. Where it is not they wait in the peer's lane, and a core that sleeps is
-    /// woken once for the whole batch.
+    /// woken once for the whole batch. What has no stream that is up, and each MsgSnap, waits to be
+    /// posted; so does all that is sent to a remote.
     pub fn send(&self, batch: impl IntoIterator<Item = Message>) -> Sent {
         Sender::new(self).send(batch.into_iter())
     }

@@ -1,12 +1,14 @@
 //! What is posted, and what follows from each answer: the table of protocol section 10.1.
 
+use std::time::Duration;
+
 use raftring::proto::handshake::Precondition;
 use raftring::proto::pipeline::PostRefusal;
 use raftring::raftpb::{Message, MessageType};
-use raftring::{Event, MemberId, PostError};
+use raftring::{DropReason, Event, MemberId, PostError};
 
 use crate::common::scripted::Reply;
-use crate::common::{app, normalised, wait_until};
+use crate::common::{Member, app, normalised, wait_until};
 use crate::scene::{Scene, apps, snapshot};
 
 /// `TestPipelineSend`, `TestPipelinePost`.
@@ -193,4 +195,25 @@ fn each_snapshot_has_one_report() {
     assert_eq!(scene.send([snapshot()]).dropped, 1);
     wait_until("one that is held back has failed", || scene.snapshots() == (1, 2));
     assert_eq!(scene.two.count(), 3);
+}
+
+/// Who refuses a large body by its head answers and closes before it has read it: the answer counts,
+/// and not the connection that broke over it.
+#[test]
+fn a_body_that_is_refused_unread_is_told_in_the_words_of_who_refused_it() {
+    let scene = Scene::start(|_| Reply::taken());
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let three = Member::start(3, &scene.cores, address, |config| config.frames.frame_bytes_max = 64 << 10);
+    scene.one.add(&three);
+    let mut large = Message { to: Some(3), ..app(1, 1) };
+    large.entries[0].data = Some(vec![0; 8 << 20].into());
+    for _ in 0..5 {
+        scene.send([large.clone()]);
+    }
+    wait_until("each is told", || {
+        scene.dropped(3, |reason| reason == DropReason::PostFailed) == 5 && scene.post_errors().len() == 5
+    });
+    let refused = PostError::Refused(PostRefusal::UnexpectedStatus(413));
+    assert_eq!(scene.post_errors(), vec![refused; 5]);
+    assert!(three.transport().stop().wait(Duration::from_secs(10)));
 }

@@ -1,11 +1,11 @@
 //! What a desk counts: once a flush, and not once a message.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::buf::Chain;
 use crate::cores::Waiting;
-use crate::metrics::{Follower, Metrics, PeerMetrics, Stage, Stages};
+use crate::metrics::{Follower, Metrics, PeerMetrics, Sampler, Stage, Stages};
 use crate::proto::codec::StreamKind;
 use crate::proto::stream::{Flushed, StreamWriter};
 use crate::raftpb::{Message, MessageClass};
@@ -24,21 +24,30 @@ pub(in crate::io) struct Meters {
 pub(super) struct Meter {
     meters: Meters,
     kind: StreamKind,
+    sampler: Sampler,
     /// When the first message was encoded that is not in flight yet.
     encoded_at: Option<Instant>,
-    flight: Flight,
-}
-
-/// What is in flight: when it was encoded, and when its write began.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    encoded_at: Instant,
-    began: Instant,
+    /// When the write in flight began, if it is timed.
+    began: Option<Instant>,
+    /// How long the last one that was timed stayed encoded, and then took.
+    encoded: Duration,
+    written: Duration,
+    /// Appends and their bytes since then, which no rate has in it yet.
+    unrated: (u64, u64),
 }
 
 impl Meter {
-    pub(super) const fn new(meters: Meters, kind: StreamKind, now: Instant) -> Self {
-        Self { meters, kind, encoded_at: None, flight: Flight { encoded_at: now, began: now } }
+    pub(super) fn new(meters: Meters, kind: StreamKind) -> Self {
+        Self {
+            meters,
+            kind,
+            sampler: Sampler::default(),
+            encoded_at: None,
+            began: None,
+            encoded: Duration::ZERO,
+            written: Duration::ZERO,
+            unrated: (0, 0),
+        }
     }
 
     /// Messages that waited have been encoded.
@@ -60,42 +69,69 @@ impl Meter {
         self.encoded_at.get_or_insert(now);
     }
 
-    /// The next chain, counted as it leaves.
+    /// The next chain for a write on the ring, counted as it leaves.
     pub(super) fn flush(&mut self, machine: &mut StreamWriter, now: Instant) -> Option<Chain> {
         let chain = machine.poll_transmit(now)?;
         if let Some(flushed) = machine.in_flight() {
-            self.leaves(flushed, Instant::now());
+            self.leaves(flushed, Some(Instant::now()));
         }
         Some(chain)
     }
 
-    fn leaves(&mut self, flushed: &Flushed, now: Instant) {
-        let encoded_at = self.encoded_at.take().unwrap_or(now);
-        self.flight = Flight { encoded_at, began: now };
+    /// The same for one that is sent at once: of small ones not each is timed.
+    pub(super) fn flush_directly(&mut self, machine: &mut StreamWriter, now: Instant) -> Option<Chain> {
+        let chain = machine.poll_transmit(now)?;
+        if let Some(flushed) = machine.in_flight() {
+            let is_timed = self.sampler.times(flushed.messages.total());
+            self.leaves(flushed, is_timed.then(Instant::now));
+        }
+        Some(chain)
+    }
+
+    fn leaves(&mut self, flushed: &Flushed, began: Option<Instant>) {
+        self.began = began;
+        let encoded_at = self.encoded_at.take();
+        if let Some(began) = began {
+            self.encoded = began.saturating_duration_since(encoded_at.unwrap_or(began));
+        }
         let Meters { transport, peer, stages, .. } = &self.meters;
         let messages = flushed.messages.total();
         peer.sent_bytes.add(flushed.bytes);
         transport.flushes(self.kind).add(flushed.reason as usize, messages);
         if messages > 0 {
-            stages.record(Stage::Encoded, now.saturating_duration_since(encoded_at), messages);
-        }
-        let appends = flushed.messages.get(MessageClass::Append);
-        if appends > 0 {
-            transport.server.sent_appends(now, appends as u64, flushed.append_bytes);
+            stages.record(Stage::Encoded, self.encoded, messages);
         }
     }
 
+    /// The kernel did not take all of it at once, so that it is timed from now on.
+    pub(super) fn goes_on(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+    }
+
     /// The kernel has all of it.
-    pub(super) fn written(&self, flushed: &Flushed, now: Instant) {
+    pub(super) fn written(&mut self, flushed: &Flushed) {
         let messages = flushed.messages.total();
         if messages == 0 {
             return;
         }
-        let Flight { encoded_at, began } = self.flight;
-        self.meters.stages.record(Stage::Written, now.saturating_duration_since(began), messages);
+        let now = self.began.map(|began| {
+            let now = Instant::now();
+            self.written = now.saturating_duration_since(began);
+            now
+        });
+        let Meters { transport, follower, stages, .. } = &self.meters;
+        stages.record(Stage::Written, self.written, messages);
         if self.kind == StreamKind::Msgapp {
-            let took = now.saturating_duration_since(encoded_at);
-            self.meters.follower.successes(messages as u64, took);
+            follower.successes(messages as u64, self.encoded + self.written);
+        }
+        let appends = flushed.messages.get(MessageClass::Append) as u64;
+        if appends > 0 {
+            transport.server.sent().add(appends);
+            self.unrated = (self.unrated.0 + appends, self.unrated.1 + flushed.append_bytes);
+            if let Some(now) = now {
+                let (appends, bytes) = std::mem::take(&mut self.unrated);
+                transport.server.sent().rate(now, appends, bytes);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::planted::{Bug, Planted};
 use crate::buf::{Chain, Pool};
 use crate::id::MemberId;
 use crate::proto::codec::{Dialect, Encoder, StreamKind};
-use crate::raftpb::{ClassCounts, Message, MessageType};
+use crate::raftpb::{ClassCounts, Message, MessageClass};
 
 /// Slots of a lane, as rafthttp's `streamBufSize`: proposals in flight while an election runs.
 pub const LANE_MESSAGES_MAX: usize = 4096;
@@ -219,9 +219,10 @@ impl StreamWriter {
     pub fn push(&mut self, message: &Message) {
         let connection = self.connection.as_mut().expect("has_room was asked");
         let bytes = connection.encoder.encode(message, &mut connection.outbox);
-        connection.unflushed.add(message.class(), 1);
+        let class = message.class();
+        connection.unflushed.add(class, 1);
         connection.unflushed_bytes += bytes as u64;
-        if !message.is(MessageType::MsgApp) {
+        if class != MessageClass::Append {
             connection.unflushed_other_bytes += bytes as u64;
         }
         connection.drained = false;
