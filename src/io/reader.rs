@@ -177,10 +177,11 @@ async fn read_until_broken(
             now = peer.endpoint.core.now();
         }
         // The first time round: what came behind the response head.
-        let (step, mut received) =
-            slot.with(|machine| (machine.decode_step(now, &mut batch), machine.take_received()));
+        let (step, mut received, heartbeats) = slot.with(|machine| {
+            (machine.decode_step(now, &mut batch), machine.take_received(), machine.link_heartbeats())
+        });
         if let Some(echo) = &mut echo {
-            echo::send(conn, echo, slot.with(|machine| machine.link_heartbeats()));
+            echo::send(conn, echo, heartbeats);
         }
         if step.is_err() {
             received = peer.received_before_error(&batch);
