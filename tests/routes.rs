@@ -318,6 +318,25 @@ fn strangers_who_probe_and_stay_do_not_fill_the_process() {
     assert!(clients[299].ask(&get("/raft/probing")).0.starts_with("HTTP/1.1 200 "));
 }
 
+/// It was served before, and is in the middle of something now.
+#[test]
+fn a_kept_connection_whose_request_is_under_way_gives_way_to_nobody() {
+    let site = Site::start(|_| ());
+    let mut waiting = site.connect();
+    assert!(waiting.ask(&get("/version")).0.starts_with("HTTP/1.1 200 "));
+    waiting.send(&get("/later"));
+    let (_, reply) = site.asked.recv_timeout(Duration::from_secs(10)).expect("the host is asked");
+    let _kept: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = site.connect();
+            assert!(client.ask(&get("/version")).0.starts_with("HTTP/1.1 200 "));
+            client
+        })
+        .collect();
+    reply.answer(Answer::text("late"));
+    assert_eq!(waiting.answer().1, "late");
+}
+
 #[test]
 fn who_probes_without_pause_is_shut_out() {
     let site = Site::start(|_| ());
