@@ -69,6 +69,19 @@ impl Shut {
         }
     }
 
+    /// True if something can be read, be it the end of the connection or an error.
+    pub(super) fn is_readable(&self) -> bool {
+        let looked = self.fd().and_then(|fd| sys::peek_now(fd, &mut [0]));
+        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Ends a pending write; what the other end has sent can still be read.
+    pub(super) fn shutdown_write(&self) {
+        if let Some(fd) = self.fd.get() {
+            sys::shutdown_write(fd);
+        }
+    }
+
     fn fd(&self) -> io::Result<RawFd> {
         self.fd.get().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -246,12 +259,6 @@ impl Conn {
             Ok(0) => (Err(io::ErrorKind::WriteZero.into()), chain),
             other => (other, chain),
         }
-    }
-
-    /// True if something can be read, be it the end of the connection or an error.
-    pub(super) fn is_readable(&self) -> bool {
-        let looked = self.shut.fd().and_then(|fd| sys::peek_now(fd, &mut [0]));
-        !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// What was sent may stay unacknowledged for so long, in place of [`USER_TIMEOUT`].

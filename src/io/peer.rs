@@ -368,6 +368,7 @@ impl Resident for Peer {
     }
 
     fn tick(self: Rc<Self>, now: Instant) {
+        self.uploads.tick();
         if !self.shared.faults.held().is_free() {
             // Whatever became of the task, as every wait has a second reason to end.
             self.look_at_faults();

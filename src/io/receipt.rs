@@ -30,6 +30,8 @@ pub(super) struct Timing {
     pub(super) sampler: Cell<Sampler>,
     pub(super) received: Cell<Duration>,
     pub(super) handed_over: Cell<Duration>,
+    /// Appends and their bytes since then, which no rate has in it yet.
+    unrated: Cell<(u64, u64)>,
 }
 
 impl Timing {
@@ -68,7 +70,14 @@ impl Peer {
         };
         self.shared.metrics.received_bytes.add(received.message_bytes.saturating_sub(of_others));
         if appends > 0 {
-            transport.metrics.server.received().add_at(read_at, appends as u64, append_bytes);
+            let server = transport.metrics.server.received();
+            server.add(appends as u64);
+            let (count, bytes) = timing.unrated.get();
+            let unrated = (count + appends as u64, bytes + append_bytes);
+            timing.unrated.set(if decoded_at.is_some() { (0, 0) } else { unrated });
+            if let Some(now) = decoded_at {
+                server.rate(now, unrated.0, unrated.1);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which of many small batches are timed.
 
-/// So many messages at once are worth a look at the clock, which takes as long as to move one of them.
-const LARGE_MESSAGES: usize = 8;
+/// So many messages at once are worth two looks at the clock, which take as long as to move two of them.
+const LARGE_MESSAGES: usize = 256;
 
 /// Of batches below that, one in so many is timed. Those behind it count as if they took as long.
 const SMALL_BATCHES: u8 = 4;
@@ -35,9 +35,9 @@ mod tests {
         let mut sampler = Sampler::default();
         let mut times = |messages| sampler.times(messages);
         assert_eq!(
-            [1, 1, 1, 1, 1, 7, 1, 1].map(&mut times),
+            [1, 1, 1, 1, 1, 255, 1, 1].map(&mut times),
             [true, false, false, false, true, false, false, false]
         );
-        assert_eq!([8, 1, 700, 9].map(&mut times), [true, false, true, true]);
+        assert_eq!([256, 1, 700, 300].map(&mut times), [true, false, true, true]);
     }
 }

@@ -77,6 +77,20 @@ fn a_receiver_that_refuses_early_is_heard() {
     assert_eq!(error, SnapshotError::Refused("unexpected http status 507: full".to_owned()));
 }
 
+/// The sender's write is pending by then, and would be for as long as a stall may last.
+#[test]
+fn a_receiver_that_refuses_and_reads_no_more_is_heard_at_once() {
+    let fake = Fake::start(100_000, |stream| {
+        std::thread::sleep(Duration::from_millis(500));
+        let _ = stream.write_all(b"HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 5\r\n\r\nfull\n");
+        std::thread::sleep(Duration::from_secs(15));
+    });
+    let since = Instant::now();
+    let error = fake.error(Bits::new(LARGE));
+    assert_eq!(error, SnapshotError::Refused("unexpected http status 507: full".to_owned()));
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+}
+
 #[test]
 fn a_204_before_the_end_is_no_success() {
     let fake = Fake::start(100_000, |stream| {

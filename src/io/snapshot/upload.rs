@@ -28,13 +28,20 @@ pub(in crate::io) struct Uploads(RefCell<Vec<Rc<Upload>>>);
 pub(super) struct Upload {
     pub(super) sending: Arc<Sending>,
     shut: RefCell<Option<Rc<Shut>>>,
+    /// A write is pending.
+    writing: Cell<bool>,
     ended: Cell<bool>,
 }
 
 impl Uploads {
     pub(super) fn begin(&self, sending: &Arc<Sending>) -> Rc<Upload> {
         let sending = Arc::clone(sending);
-        let upload = Rc::new(Upload { sending, shut: RefCell::default(), ended: Cell::new(false) });
+        let upload = Rc::new(Upload {
+            sending,
+            shut: RefCell::default(),
+            writing: Cell::new(false),
+            ended: Cell::new(false),
+        });
         self.0.borrow_mut().push(Rc::clone(&upload));
         upload
     }
@@ -47,6 +54,11 @@ impl Uploads {
         self.0.borrow().iter().filter(|upload| Arc::ptr_eq(&upload.sending, sending)).for_each(|u| u.end());
     }
 
+    /// 100 ms went by: who answers, or is gone, and reads no more would leave a write pending for long.
+    pub(in crate::io) fn tick(&self) {
+        self.0.borrow().iter().for_each(|upload| upload.tick());
+    }
+
     pub(in crate::io) fn end_all(&self) {
         self.0.borrow().iter().for_each(|upload| upload.end());
     }
@@ -57,6 +69,15 @@ impl Upload {
         self.ended.set(true);
         if let Some(shut) = &*self.shut.borrow() {
             shut.shutdown();
+        }
+    }
+
+    fn tick(&self) {
+        if self.writing.get()
+            && let Some(shut) = &*self.shut.borrow()
+            && shut.is_readable()
+        {
+            shut.shutdown_write();
         }
     }
 
@@ -113,14 +134,16 @@ impl<'a> Exchange<'a> {
 
     /// True if the peer answers already, or is gone: then there is no point in writing on.
     pub(super) fn is_answered(&self) -> bool {
-        self.conn.is_readable()
+        self.conn.shut().is_readable()
     }
 
     /// Writes all of it, however slowly, as long as it moves.
     pub(super) async fn write(&mut self, mut chain: Chain, stall: &mut Stall) -> io::Result<()> {
         while !chain.is_empty() {
             self.guard.set_deadline(stall.deadline());
+            self.upload.writing.set(true);
             let (result, rest) = self.conn.write(chain).await;
+            self.upload.writing.set(false);
             chain = rest;
             let count = result?;
             chain.advance(count);
