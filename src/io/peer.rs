@@ -223,6 +223,10 @@ impl Peer {
     // ---- status --------------------------------------------------------------------------------
 
     pub(super) fn activate(&self) {
+        // What was under way may still succeed, and nobody would undo it.
+        if self.is_stopping() {
+            return;
+        }
         let now = Instant::now();
         let edge = self.status.borrow_mut().activate(now);
         if edge == Some(Edge::Activate) {
