@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What copies a database gives way to what moves heartbeats, on the CPUs that both use.
+const NICE: i32 = 10;
+
 /// Something to do that may block.
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -73,6 +76,8 @@ impl Shared {
     }
 
     fn work(&self) {
+        // Of the calling thread alone, on Linux. Where it is refused the thread stays as it is.
+        let _ = rustix::process::nice(NICE);
         while let Some(job) = self.next() {
             // The host's source or sink may panic: what the job holds tells that when it is dropped.
             let _ = catch_unwind(AssertUnwindSafe(job));
