@@ -223,6 +223,10 @@ impl Peer {
     // ---- status --------------------------------------------------------------------------------
 
     pub(super) fn activate(&self) {
+        if self.stopping.get() {
+            // An answer that was on its way: who would say that it is over?
+            return;
+        }
         let now = Instant::now();
         let edge = self.status.borrow_mut().activate(now);
         if edge == Some(Edge::Activate) {
