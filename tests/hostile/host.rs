@@ -81,6 +81,11 @@ impl Shaken {
         let url = format!("http://{}", one.local_addr().expect("it listens"));
         two.transport().add_peer(1, [url]).expect("a good peer");
         let shaken = Self { cores, host, one, two };
+        // Without them messages arrive by posts, and the dials would meet what is planted.
+        wait_until("all four streams are up", || {
+            let events = shaken.host.inner.events.lock().expect("no panic");
+            events.iter().filter(|event| matches!(event, Event::StreamUp { .. })).count() >= 4
+        });
         shaken.wait_for_arrival();
         shaken
     }
