@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::{Request, exchange};
 use common::{Pair, app, wait_until};
 use follower::{Follower, entry, message, start_leader};
-use raftring::metrics::{FOREIGN_IDS_MAX, Kind, Metrics, Stage};
+use raftring::metrics::{FOREIGN_IDS_MAX, Metrics, Stage};
 use raftring::proto::codec::message_size;
 use raftring::raftpb::{Message, MessageType};
 use raftring::{
@@ -375,5 +375,5 @@ fn a_registry_of_prometheus_tells_the_same_as_the_text() {
         assert_eq!(theirs[name], ours[name], "{name}");
     }
     let kinds = one.families();
-    assert!(kinds.iter().any(|family| family.kind == Kind::Histogram));
+    assert!(kinds.iter().any(|family| family.kind == raftring::metrics::Kind::Histogram));
 }

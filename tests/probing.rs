@@ -25,6 +25,8 @@ enum Manner {
     Answer(i64),
     /// The same, but closes the connection after each answer without having said so.
     CloseAfter,
+    /// The same, and this a little later.
+    StrayAfter(&'static str),
     /// Says this.
     Say(&'static str),
     /// Accepts, and says nothing.
@@ -85,6 +87,11 @@ fn serve(mut stream: TcpStream, manner: &Mutex<Manner>, served: &Mutex<Vec<usize
         let written = match manner {
             Manner::Answer(off) => stream.write_all(answer(off).as_bytes()),
             Manner::CloseAfter => return drop(stream.write_all(answer(0).as_bytes())),
+            Manner::StrayAfter(text) => {
+                let written = stream.write_all(answer(0).as_bytes());
+                std::thread::sleep(INTERVAL / 4);
+                written.and_then(|()| stream.write_all(text.as_bytes()))
+            }
             Manner::Say(text) => stream.write_all(text.as_bytes()),
             Manner::Nothing => Ok(()),
         };
@@ -212,6 +219,16 @@ fn one_prober_keeps_its_connection_and_the_other_makes_a_new_one_each_time() {
 #[test]
 fn a_kept_connection_that_was_closed_is_no_failure() {
     let (prober, server) = (Prober::start(|_| ()), Server::start(Manner::CloseAfter));
+    prober.add([server.url()]);
+    prober.wait("five probes", |found| found.total >= 5);
+    prober.wait("none was lost", |found| found.lost == 0 && found.healthy == Some(true));
+}
+
+/// As servers do that are about to close it.
+#[test]
+fn what_comes_unasked_on_a_kept_connection_is_no_answer() {
+    const STRAY: &str = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+    let (prober, server) = (Prober::start(|_| ()), Server::start(Manner::StrayAfter(STRAY)));
     prober.add([server.url()]);
     prober.wait("five probes", |found| found.total >= 5);
     prober.wait("none was lost", |found| found.lost == 0 && found.healthy == Some(true));

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -61,8 +61,17 @@ impl Site {
     }
 
     fn connect(&self) -> Client {
+        self.connect_from(1)
+    }
+
+    /// From 127.0.0.`host`.
+    fn connect_from(&self, host: u8) -> Client {
         let address = self.member.transport().local_addr().expect("it listens");
-        let stream = TcpStream::connect(address).expect("it accepts");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).expect("an address of this machine");
+        socket.connect(&address.into()).expect("it accepts");
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         Client { stream, read: Vec::new() }
     }
@@ -234,15 +243,19 @@ fn bodies_and_requests_are_bounded() {
     chunks.send(&format!("60\r\n{}\r\n", "x".repeat(96)).repeat(2));
     assert!(chunks.answer().0.starts_with("HTTP/1.1 413 "));
 
-    // More than the host is asked at once: the rest is told so.
+    // More than the host is asked at once, by one address and by all: the rest is told so.
     let (mut clients, mut asked) = (Vec::new(), Vec::new());
-    for _ in 0..64 {
-        let mut client = site.connect();
-        client.send(&get("/later"));
-        asked.push(site.asked.recv_timeout(Duration::from_secs(10)).expect("it is asked"));
-        clients.push(client);
+    for address in 1..=4 {
+        for _ in 0..16 {
+            let mut client = site.connect_from(address);
+            client.send(&get("/later"));
+            asked.push(site.asked.recv_timeout(Duration::from_secs(10)).expect("it is asked"));
+            clients.push(client);
+        }
+        let (head, _) = site.connect_from(address).ask(&get("/later"));
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     }
-    let (head, _) = site.connect().ask(&get("/later"));
+    let (head, _) = site.connect_from(5).ask(&get("/later"));
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     asked.drain(..).for_each(|(_, reply)| reply.answer(Answer::text("")));
     assert!(clients.iter_mut().all(|client| client.answer().0.starts_with("HTTP/1.1 200 ")));
@@ -316,6 +329,25 @@ fn strangers_who_probe_and_stay_do_not_fill_the_process() {
     assert!(kept() <= 256 + 8, "{} are kept", kept());
     assert!(clients[0].is_closed());
     assert!(clients[299].ask(&get("/raft/probing")).0.starts_with("HTTP/1.1 200 "));
+}
+
+/// It was served before, and is in the middle of something now.
+#[test]
+fn a_kept_connection_whose_request_is_under_way_gives_way_to_nobody() {
+    let site = Site::start(|_| ());
+    let mut waiting = site.connect();
+    assert!(waiting.ask(&get("/version")).0.starts_with("HTTP/1.1 200 "));
+    waiting.send(&get("/later"));
+    let (_, reply) = site.asked.recv_timeout(Duration::from_secs(10)).expect("the host is asked");
+    let _kept: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = site.connect();
+            assert!(client.ask(&get("/version")).0.starts_with("HTTP/1.1 200 "));
+            client
+        })
+        .collect();
+    reply.answer(Answer::text("late"));
+    assert_eq!(waiting.answer().1, "late");
 }
 
 #[test]

@@ -118,6 +118,10 @@ async fn one(
     deadline: Instant,
 ) -> Result<Conn, ConnectError> {
     let failed = |error: io::Error| ConnectError::Connect(format!("{target}: {}", Advised(&error)));
+    // Who was stopped before he could give us anything to shut down would not be told by that.
+    if (stop.is_stopping)() {
+        return Err(ConnectError::Timeout);
+    }
     let (stream, poll) = begin(target).map_err(failed)?;
     let shut = Rc::new(Shut::new(stream.as_raw_fd()));
     let guard = endpoint.watch(Rc::clone(&shut), deadline);

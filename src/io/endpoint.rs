@@ -286,7 +286,6 @@ impl Endpoint {
     /// A handshake is complete and a body follows; `None` if too many bodies are being read.
     pub(super) fn begin_post(self: &Rc<Self>, sender: PostSender, guard: &ServedGuard) -> Option<Post> {
         self.leave_waiting(guard);
-        self.requests.leave(guard.id);
         let admitted = self.posts.borrow_mut().begin(sender);
         admitted.then(|| Post { endpoint: Rc::clone(self), sender })
     }
@@ -297,9 +296,11 @@ impl Endpoint {
         self.close_served(self.requests.keep(address, guard.id));
     }
 
-    /// The handshake of this connection is complete.
+    /// The handshake of this connection is complete, also if it is not its first: what is under way
+    /// gives way to nobody.
     pub(super) fn leave_waiting(&self, guard: &ServedGuard) {
         self.waiting.borrow_mut().leave(guard.id);
+        self.requests.leave(guard.id);
     }
 
     fn close_served(&self, id: Option<u64>) {

@@ -115,7 +115,7 @@ impl Moment {
 
 /// Who gives way: appends first, which raft sends again; then proposals, whose clients try again; then
 /// acks, without which a leader stands still for a while; votes and heartbeats never for any of these.
-/// A snapshot never comes into a lane; what is of no use to the receiver goes first.
+/// A snapshot comes into the lane of a pipeline alone; what is of no use to the receiver goes first.
 pub(super) const fn rank(class: MessageClass) -> Rank {
     match class {
         MessageClass::Append | MessageClass::Other => Rank::Bulk,
@@ -440,6 +440,8 @@ impl Desk {
     /// The connection is over; which messages were encoded and not known to be written.
     pub(super) fn detach(&mut self) -> ClassCounts {
         (self.unsent, self.socket) = (None, None);
+        // A look that the core was asked for may find no connection, and would be waited for on the next.
+        self.gather = self.gather.take().map(|_| Gather::new());
         self.meter.detached();
         self.machine.detach()
     }

@@ -223,8 +223,8 @@ impl Peer {
     // ---- status --------------------------------------------------------------------------------
 
     pub(super) fn activate(&self) {
-        if self.stopping.get() {
-            // An answer that was on its way: who would say that it is over?
+        // What was under way may still succeed, and nobody would undo it.
+        if self.is_stopping() {
             return;
         }
         let now = Instant::now();

@@ -156,7 +156,8 @@ impl Probe {
     fn take_kept(&self) -> Option<Conn> {
         let kept = self.with(|slot| slot.kept.take())??;
         let (conn, url) = *kept;
-        (url == self.url && !self.is_apart()).then_some(conn)
+        // What has come unasked is no answer.
+        (url == self.url && !self.is_apart() && conn.is_open_and_silent()).then_some(conn)
     }
 
     /// True while connections are to fail, for a test of the host.

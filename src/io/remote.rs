@@ -294,7 +294,8 @@ impl Poster for Remote {
     }
 
     fn activate(&self) {
-        if self.status.borrow_mut().activate(Instant::now()) == Some(Edge::Activate) {
+        // As for a peer: nobody would undo it.
+        if !self.stopping.get() && self.status.borrow_mut().activate(Instant::now()) == Some(Edge::Activate) {
             self.shared.metrics.active.add(1);
             self.endpoint.emit(&Event::PeerActive { peer: self.shared.id });
         }

@@ -61,7 +61,7 @@ impl Served<'_> {
         head: WholeHead<'_>,
         request: &RequestHead<'_>,
     ) -> Next {
-        let outcome = match Routed::begin(self.endpoint, &self.guard) {
+        let outcome = match Routed::begin(self.endpoint, &self.guard, self.conn.remote.ip()) {
             Some(routed) => self.ask_host(routes, head, request).await.map(|answer| (answer, routed)),
             None => Err(Refusal::Busy),
         };

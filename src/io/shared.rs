@@ -91,12 +91,12 @@ pub(crate) const fn lane_of(kind: StreamKind) -> usize {
 pub(crate) const PIPELINE: usize = 2;
 
 /// A lane of what is to be posted and of what is being posted: nothing is released before its post has
-/// ended, so that what is in flight stays counted.
+/// ended, so that what is in flight stays counted. While no stream is up everything comes here, and
+/// appends, of which there are always more, must leave room for the votes.
 pub(super) fn pipeline_lane(config: &Config, core: &CoreShared) -> Lane<Message> {
     let messages_max = config.pipeline_messages_max + POSTS_IN_FLIGHT_MAX;
     let limits = LaneLimits { messages_max, bytes_max: config.lane_bytes_max };
-    // As in etcd, where all that there is may be appends: it is used while nothing better is up.
-    Lane::of_one_rank(limits, Arc::clone(&core.backlog))
+    Lane::new(limits, Arc::clone(&core.backlog))
 }
 
 /// Whom messages are sent to, as senders see him.

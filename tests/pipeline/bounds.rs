@@ -2,21 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use raftring::raftpb::Message;
+use raftring::cores::Rank;
+use raftring::raftpb::{Message, MessageType};
 use raftring::{DropReason, PostError};
 
 use crate::common::scripted::{Reply, Scripted};
 use crate::common::wait_until;
-use crate::scene::{Scene, apps, snapshot};
+use crate::scene::{Scene, apps, of_type, snapshot};
 
 const IN_FLIGHT: usize = 4;
 const WAITING: usize = 64;
 
-/// `TestPipelineExceedMaximumServing`.
+/// `TestPipelineExceedMaximumServing`, with what may fill all of it.
 #[test]
 fn four_in_flight_and_sixty_four_that_wait_are_accepted_exactly() {
     let scene = Scene::start(|_| Reply::Held);
-    let sent = scene.send(apps(100));
+    let sent = scene.send(of_type(MessageType::MsgVote, 100));
     assert_eq!((sent.accepted, sent.dropped), (IN_FLIGHT + WAITING, 100 - IN_FLIGHT - WAITING));
     scene.wait_for_posts(IN_FLIGHT);
     assert_eq!(scene.send([snapshot()]).dropped, 1);
@@ -34,9 +35,37 @@ fn four_in_flight_and_sixty_four_that_wait_are_accepted_exactly() {
     assert_eq!(scene.failed(), 0);
 }
 
+/// While no stream is up all classes are posted: what comes again by itself leaves room to the others.
+#[test]
+fn appends_give_way_before_proposals_before_acks_and_votes_last() {
+    use MessageType::{MsgApp, MsgAppResp, MsgProp, MsgVote};
+    let scene = Scene::start(|_| Reply::Held);
+    let room = IN_FLIGHT + WAITING;
+    let (mut accepted, mut sent_in_all) = (0, 0);
+    for (kind, rank) in [
+        (MsgApp, Rank::Bulk),
+        (MsgProp, Rank::Request),
+        (MsgAppResp, Rank::Answer),
+        (MsgVote, Rank::Vital),
+        (MsgApp, Rank::Bulk),
+    ] {
+        let sent = scene.send(of_type(kind, 100));
+        let fits = rank.share(room).saturating_sub(accepted);
+        assert_eq!((sent.accepted, sent.dropped), (fits, 100 - fits), "{kind:?}");
+        accepted += fits;
+        sent_in_all += 100;
+    }
+    assert_eq!(accepted, room);
+    scene.two.let_go();
+    scene.wait_for_posts(room);
+    wait_until("the others are told", || scene.dropped(2, |_| true) == sent_in_all - room);
+    let posted = |kind| scene.two.posts().iter().filter(|post| post.message.r#type() == kind).count();
+    assert_eq!([MsgApp, MsgProp, MsgAppResp, MsgVote].map(posted), [51, 9, 4, 4]);
+}
+
 #[test]
 fn bytes_that_wait_are_bounded_too() {
-    let scene = Scene::start_with(|config| config.lane_bytes_max = 64 << 10, |_| Reply::Held);
+    let scene = Scene::start_with(|config| config.lane_bytes_max = 84 << 10, |_| Reply::Held);
     let large = |message: Message| {
         let mut message = message;
         message.entries[0].data = Some(vec![0; 20 << 10].into());

@@ -104,3 +104,8 @@ pub(crate) fn snapshot() -> Message {
         ..Message::default()
     }
 }
+
+/// Messages of a type that are as good as empty.
+pub(crate) fn of_type(kind: MessageType, count: u64) -> impl Iterator<Item = Message> {
+    apps(count).map(move |message| Message { r#type: Some(kind as i32), ..message })
+}

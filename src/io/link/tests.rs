@@ -235,3 +235,24 @@ fn what_a_quick_sender_has_gathered_leaves_when_the_core_looks() {
         assert!(bytes >= after.writer.messages, "{bytes} bytes of {} messages", after.writer.messages);
     }
 }
+
+#[test]
+fn what_was_asked_of_the_core_for_one_connection_is_asked_again_for_the_next() {
+    let (link, _far) = connected_as(StreamKind::Msgapp);
+    let start = moment();
+    let send = || {
+        let mut visit = link.visit(start);
+        assert_eq!(visit.put(message(1, 10)), Ok(Put::Taken));
+        visit.end(true)
+    };
+    assert!((0..200).any(|_| send() == Left::Later));
+    let (listener, mut desk) = (TcpListener::bind("127.0.0.1:0").expect("a free port"), link.clear_desk());
+    assert!(desk.detach().total() > 0);
+    let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    desk.attach(BodyFraming::UntilClose, near);
+    drop(desk);
+    let left = (0..200).map(|_| send());
+    let asked: Vec<_> = left.filter(|&left| left == Left::Later).collect();
+    assert_eq!(asked.len(), 1, "else what gathers waits for a tick");
+    assert!(link.stats().unflushed_bytes > 0);
+}

@@ -1,4 +1,4 @@
-//! How many bodies of `POST /raft` are read at once.
+//! How many bodies of `POST /raft` are read at once, or other requests served.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,24 +29,44 @@ enum Key {
 }
 
 /// The bodies that are being read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PostLimiter {
+    total_max: usize,
+    per_sender_max: usize,
     total: usize,
     /// Those that have any.
     by_sender: HashMap<Key, usize>,
 }
 
+impl Default for PostLimiter {
+    fn default() -> Self {
+        Self::new(POSTS_MAX, POSTS_PER_SENDER_MAX)
+    }
+}
+
 impl PostLimiter {
+    /// At most `total_max` at once, and of one sender `per_sender_max`.
+    #[must_use]
+    pub fn new(total_max: usize, per_sender_max: usize) -> Self {
+        Self { total_max, per_sender_max, total: 0, by_sender: HashMap::new() }
+    }
+
     /// A body begins; false if it must not. [`PostLimiter::end`] ends it.
     #[must_use]
     pub fn begin(&mut self, sender: PostSender) -> bool {
         let of_sender = self.by_sender.get(&sender.key()).copied().unwrap_or(0);
-        if self.total >= POSTS_MAX || of_sender >= POSTS_PER_SENDER_MAX {
+        if self.total >= self.total_max || of_sender >= self.per_sender_max {
             return false;
         }
         self.total += 1;
         self.by_sender.insert(sender.key(), of_sender + 1);
         true
+    }
+
+    /// True if none is under way.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.total == 0
     }
 
     /// A body that was begun was read, or will not be.
