@@ -135,6 +135,14 @@ fn members_that_are_killed_cut_and_shaken_heal_and_leave_nothing_behind() {
         assert_eq!(core.blocks.out_bytes(), 0, "blocks out");
         assert_eq!(core.operations, CORE_OPERATIONS);
     }
+    let count = |of: fn(&CoreStats) -> usize| after.iter().map(of).sum::<usize>();
+    println!(
+        "descriptors {descriptors_before} before, {} after; tasks {}, blocks {} bytes, operations {} after",
+        descriptors(),
+        count(|core| core.tasks),
+        count(|core| core.blocks.out_bytes()),
+        count(|core| core.operations)
+    );
     assert_eq!(after.iter().map(|core| core.panics).sum::<u64>(), panics, "only the planted ones");
     let kept = after.iter().map(blocks_kept_bytes).sum::<usize>();
     let live = counting::live_bytes().saturating_sub(live_before + kept);
