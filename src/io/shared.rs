@@ -154,7 +154,12 @@ impl TransportShared {
     pub(crate) fn report_snapshots_lost(&self, core: &CoreShared, id: MemberId, count: usize) {
         if count > 0 {
             let raft = Arc::clone(&self.raft);
-            core.run(move |_| (0..count).for_each(|_| raft.report_snapshot(id, SnapshotStatus::Failure)));
+            // One that panics has heard of no other.
+            core.run(move |core| {
+                for _ in 0..count {
+                    core.guard(|| raft.report_snapshot(id, SnapshotStatus::Failure));
+                }
+            });
         }
     }
 

@@ -281,9 +281,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// There is no core to tell it on: the observer hears it here.
+    /// It is nobody's core that could tell it: the observer hears it here, and raft of a snapshot on the
+    /// first one.
     fn unknown(&mut self, to: MemberId, counts: ClassCounts) {
         self.sent.dropped += counts.total();
+        let snapshots = counts.get(MessageClass::Snapshot);
+        self.transport.shared.report_snapshots_lost(&self.transport.shared.cores[0], to, snapshots);
         let reason = DropReason::UnknownPeer;
         for (class, messages) in counts.iter() {
             self.transport.shared.metrics.other().dropped.count(reason, class, messages);
