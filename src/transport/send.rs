@@ -281,7 +281,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// There is no core to tell it on: the observer hears it here.
+    /// It is nobody's core that could tell it: the observer hears it here, and raft of a snapshot on the
+    /// first one.
     fn unknown(&mut self, to: MemberId, counts: ClassCounts) {
         self.sent.dropped += counts.total();
         let (shared, reason) = (&self.transport.shared, DropReason::UnknownPeer);
