@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{CORE_OPERATIONS, Host, Pair, app, wait_until};
 use raftring::raftpb::{Entry, Message, MessageType};
-use raftring::{CoresConfig, DropReason, Event, MemberId, RejectReason, Spin, Transport, Via};
+use raftring::{CoresConfig, DropReason, Ending, Event, MemberId, RejectReason, Spin, Transport, Via};
 
 const EVERY_TYPE: [MessageType; 12] = [
     MessageType::MsgProp,
@@ -133,12 +133,30 @@ fn what_one_direct_send_leaves_in_the_lane_does_not_wait_for_a_tick() {
 #[test]
 fn a_second_stop_or_removal_ends_no_sooner_than_the_first() {
     let pair = Pair::start();
-    for end in [|t: &Transport| t.remove_peer(2), |t: &Transport| t.stop()] {
+    let ends: [fn(&Transport) -> Ending; 3] =
+        [|one| one.remove_peer(2), Transport::remove_all_peers, Transport::stop];
+    for end in ends {
         let one = pair.one.transport();
+        pair.one.add(&pair.two);
         let (first, second) = (end(one), end(one));
         assert!(second.wait(Duration::from_secs(5)));
         assert!(first.is_complete());
     }
+}
+
+/// etcd does so before it installs a snapshot, and adds those that are members then.
+#[test]
+fn all_peers_go_at_once_and_may_come_back_and_remotes_stay() {
+    let pair = Pair::start();
+    let one = pair.one.transport();
+    one.add_peer(9, ["http://127.0.0.1:1"]).expect("a good peer");
+    one.add_remote(8, ["http://127.0.0.1:1"]).expect("a good remote");
+    assert!(one.remove_all_peers().wait(Duration::from_secs(10)));
+    assert_eq!((one.active_peers(), one.core_of(2), one.core_of(9)), (0, None, None));
+    assert_eq!(one.remotes(), [MemberId(8)]);
+    assert!(one.remove_all_peers().wait(Duration::from_secs(10)), "none is no error");
+    pair.one.add(&pair.two);
+    wait_until("it is back", || one.active_since(2).is_some());
 }
 
 #[test]

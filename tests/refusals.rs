@@ -4,14 +4,19 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::Host;
 use raftring::cores::available_cpus;
 use raftring::proto::version::Version;
+use raftring::raftpb::{Message, MessageType};
+use raftring::snapshot::SnapshotSource;
 use raftring::{
-    Config, Cores, CoresConfig, Listen, MemberId, PeerError, Placement, Spin, StartError, Transport,
+    Config, Cores, CoresConfig, Listen, MemberId, PeerError, Placement, SnapshotStatus, Spin, StartError,
+    Transport,
 };
 
 /// The refusal of a transport with these settings.
@@ -179,6 +184,49 @@ fn stopping_twice_or_on_stopped_cores_ends_at_once() {
     assert!(transport.remove_peer(9).wait(Duration::from_secs(5)), "one that was never there");
     cores.stop();
     assert!(transport.stop().wait(Duration::from_secs(5)), "nothing is left that could end");
+}
+
+/// Where rafthttp panics: nothing does, and a snapshot is told even if no core is left to tell it.
+#[test]
+fn after_a_stop_everything_may_be_called_and_does_nothing() {
+    let cores = cores();
+    let host = Host::new();
+    let transport = Transport::start(Config::new(1, 2), &cores, Arc::clone(&host) as _).expect("it starts");
+    assert!(transport.stop().wait(Duration::from_secs(10)));
+    cores.stop();
+    assert!(transport.remove_all_peers().wait(Duration::from_secs(10)));
+    assert!(transport.remove_peer(2).wait(Duration::from_secs(10)));
+    assert!(transport.add_remote(2, ["http://10.0.0.2:2380"]).is_err());
+    assert!(transport.move_peer(2, 0).is_err());
+    assert!(transport.update_peer(2, ["http://10.0.0.2:2380"]).is_ok(), "nobody is unknown, as before");
+    let calls: [fn(&Transport); 4] =
+        [Transport::pause, Transport::resume, |t| t.cut_peer(2), |t| t.mend_peer(2)];
+    calls.iter().for_each(|call| call(&transport));
+    transport.break_connections(2);
+    assert_eq!((transport.active_since(2), transport.active_peers(), transport.queued(2)), (None, 0, (0, 0)));
+    assert!(transport.peer_stats(2).is_none() && transport.remotes().is_empty());
+    assert!(!transport.metrics_text().is_empty());
+    let snapshot =
+        |to| Message { r#type: Some(MessageType::MsgSnap as i32), to: Some(to), ..Message::default() };
+    assert_eq!(transport.send([snapshot(2)]).dropped, 1);
+    let handle = transport.send_snapshot(snapshot(3), NoBytes);
+    assert!(handle.wait(Duration::from_secs(10)).expect("an outcome").is_err());
+    handle.cancel();
+    let told = [2, 3].map(|id| (MemberId(id), SnapshotStatus::Failure));
+    assert_eq!(host.snapshots.lock().expect("no panic")[..], told);
+}
+
+/// A database without bytes.
+struct NoBytes;
+
+impl SnapshotSource for NoBytes {
+    fn size(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&mut self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
 }
 
 // ---- io_uring that is not available -----------------------------------------------------------

@@ -234,6 +234,18 @@ impl Endpoint {
         }
     }
 
+    pub(crate) fn remove_all_peers(&self, ending: Ending) {
+        let mut peers: Vec<_> = self.peers.borrow_mut().drain().map(|(_, peer)| peer).collect();
+        peers.extend(self.leaving.borrow().iter().filter_map(Weak::upgrade));
+        let all: Rc<TaskCount> = Rc::default();
+        for peer in peers {
+            let until_then = all.enter();
+            peer.tasks.at_last(move || drop(until_then));
+            self.let_go(&peer, Ending::new());
+        }
+        all.close(ending);
+    }
+
     /// The peer of this id that was removed last, if it has not ended.
     fn leaving(&self, id: MemberId) -> Option<Rc<Peer>> {
         self.leaving.borrow().iter().rev().filter_map(Weak::upgrade).find(|peer| peer.shared.id == id)

@@ -244,6 +244,11 @@ impl PeerFaults {
     pub(super) fn drain_sent(&self) -> Vec<Message> {
         if self.held().has_faults(Way::Sent) { self.drain(Way::Sent) } else { Vec::new() }
     }
+
+    /// What was posted, likewise: no task of the peer's knows of it.
+    pub(super) fn drain_posted(&self) -> Vec<Message> {
+        self.drain(Way::Posted)
+    }
 }
 
 /// Says that nobody hands over any more, also after a panic of the host.
@@ -341,12 +346,19 @@ impl Peer {
 
     /// The peer is stopped: what its faults hold back is lost.
     pub(super) fn drain_faults(&self) {
+        Way::ALL.into_iter().for_each(|way| self.drain_fault(way));
+    }
+
+    fn drain_fault(&self, way: Way) {
         let faults = &self.shared.faults;
-        for way in Way::ALL {
-            if faults.held().has_faults(way) {
-                self.tell_injected(way, &faults.drain(way));
-            }
+        if faults.held().has_faults(way) {
+            self.tell_injected(way, &faults.drain(way));
         }
+    }
+
+    /// A stream's reader has ended for good: what its last read brought came behind the peer's stop.
+    pub(super) fn drain_stream_faults(&self, kind: StreamKind) {
+        self.drain_fault(Way::of(kind));
     }
 
     /// True if a batch that a stream brought may go on, or the rest of it.

@@ -102,6 +102,7 @@ async fn run(peer: &Rc<Peer>, kind: StreamKind) {
         let at = pace.next_dial(Instant::now());
         peer.sleep_until(at).await;
     }
+    peer.drain_stream_faults(kind);
     peer.reject_left(kind);
 }
 

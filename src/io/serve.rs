@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -348,7 +349,11 @@ impl Endpoint {
         if visited.core_is_due {
             peer.post_faults();
         }
-        let lost: ClassCounts = visited.dropped.iter().collect();
+        let mut lost: ClassCounts = visited.dropped.iter().collect();
+        if peer.stopped.load(Ordering::Acquire) {
+            // Its core may have looked for the last time.
+            lost += peer.faults.drain_posted().iter().collect();
+        }
         for (class, messages) in lost.iter() {
             let reason = RejectReason::Injected;
             self.reject_posted(peer.id, class, messages, reason);

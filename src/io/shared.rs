@@ -14,7 +14,7 @@ use super::insight::PeerStats;
 use super::letter::{CoreShared, LaneKey, Letter};
 use super::link::{Link, Meters};
 use super::remote::RemoteShared;
-use super::snapshot::{Incoming, Outgoing};
+use super::snapshot::{Incoming, Outgoing, report_snapshot};
 use crate::config::Config;
 use crate::cores::{Lane, LaneLimits, Waiting};
 use crate::event::{DropReason, Event};
@@ -153,8 +153,8 @@ impl TransportShared {
     /// runs inside `send`.
     pub(crate) fn report_snapshots_lost(&self, core: &CoreShared, id: MemberId, count: usize) {
         if count > 0 {
-            let raft = Arc::clone(&self.raft);
-            core.run(move |_| (0..count).for_each(|_| raft.report_snapshot(id, SnapshotStatus::Failure)));
+            let lost = LostSnapshots { raft: Arc::clone(&self.raft), id, count };
+            core.run(move |_| drop(lost));
         }
     }
 
@@ -178,6 +178,19 @@ impl TransportShared {
                 self.config.observer.event(&Event::Dropped { peer: peer.id, class, messages, reason });
             }
         }
+    }
+}
+
+/// Tells raft of snapshots that were lost, when it is dropped: so also if its core has ended.
+struct LostSnapshots {
+    raft: Arc<dyn Raft>,
+    id: MemberId,
+    count: usize,
+}
+
+impl Drop for LostSnapshots {
+    fn drop(&mut self) {
+        (0..self.count).for_each(|_| report_snapshot(&*self.raft, self.id, SnapshotStatus::Failure));
     }
 }
 

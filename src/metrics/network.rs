@@ -74,8 +74,9 @@ fn set(gauge: &Gauge) -> Option<Value> {
 }
 
 fn observed<const N: usize>(histogram: &Histogram<N>) -> Option<Value> {
-    let count = histogram.count();
+    // In this order: whoever observes meanwhile must not leave the whole below a part.
     let buckets = histogram.cumulative().collect();
+    let count = histogram.count();
     (count > 0).then(|| Value::Histogram { buckets, sum: histogram.sum_seconds(), count })
 }
 

@@ -91,7 +91,7 @@ impl SnapshotFolder {
         let disk = statvfs(&*self.path).map_err(io::Error::from)?;
         let (free, all) =
             (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
-        let reserve = self.free_bytes_min.max(all / 100 * self.free_percent_min);
+        let reserve = self.free_bytes_min.max((all / 100).saturating_mul(self.free_percent_min));
         if free < reserve { Err(SinkError::Space) } else { Ok(()) }
     }
 }
@@ -216,6 +216,7 @@ mod tests {
         let scratch = Scratch::new();
         let full = scratch.open().with_reserve(u64::MAX, 0);
         assert_eq!(full.sink(1).err(), Some(SinkError::Space));
+        assert_eq!(scratch.open().with_reserve(0, u64::MAX).sink(1).err(), Some(SinkError::Space));
         assert_eq!(scratch.open().with_reserve(0, 101).sink(1).err(), Some(SinkError::Space));
         assert!(scratch.names().is_empty());
     }

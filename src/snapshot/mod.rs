@@ -1,7 +1,7 @@
 //! Databases on their way: what a host gives to be sent, and where it puts what comes.
 //!
-//! Both are used on helper threads, never on a core, so each method may block. One call follows the
-//! other, though not always on the same thread.
+//! Both are used on helper threads, never on a core, so each method may block; only a source's `size` and
+//! `tag` are asked by whoever sends it. One call follows the other, though not always on the same thread.
 
 use std::fmt;
 use std::io;

@@ -279,6 +279,15 @@ impl Transport {
         self.end_everywhere(move |endpoint, ending| endpoint.remove_peer(id, ending))
     }
 
+    /// As [`Transport::remove_peer`] for all peers, also those that are leaving; remotes stay.
+    pub fn remove_all_peers(&self) -> Ending {
+        let mut peers = self.peers_mut();
+        for (_, peer) in peers.drain() {
+            peer.stopped.store(true, Ordering::Release);
+        }
+        self.end_everywhere(Endpoint::remove_all_peers)
+    }
+
     /// When the member last became active; `None` while it is not, or is no peer.
     #[must_use]
     pub fn active_since(&self, id: impl Into<MemberId>) -> Option<Instant> {

@@ -26,7 +26,7 @@ pub struct Sent {
     /// Messages on their way.
     pub accepted: usize,
     /// Messages dropped; why was or will be told to the observer, and to raft as unreachable
-    /// (unless the peer is unknown or paused).
+    /// (unless the peer is unknown or paused; the fate of a MsgSnap it is always told).
     pub dropped: usize,
 }
 
@@ -281,18 +281,15 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// There is no core to tell it on: the observer hears it here.
+    /// It is nobody's core that could tell it: the observer hears it here, and raft of a snapshot on the
+    /// first one.
     fn unknown(&mut self, to: MemberId, counts: ClassCounts) {
         self.sent.dropped += counts.total();
-        let reason = DropReason::UnknownPeer;
+        let (shared, reason) = (&self.transport.shared, DropReason::UnknownPeer);
+        shared.report_snapshots_lost(&shared.cores[0], to, counts.get(MessageClass::Snapshot));
         for (class, messages) in counts.iter() {
-            self.transport.shared.metrics.other().dropped.count(reason, class, messages);
-            self.transport.shared.config.observer.event(&Event::Dropped {
-                peer: to,
-                class,
-                messages,
-                reason,
-            });
+            shared.metrics.other().dropped.count(reason, class, messages);
+            shared.config.observer.event(&Event::Dropped { peer: to, class, messages, reason });
         }
     }
 

@@ -35,7 +35,8 @@ impl Transport {
             return handle;
         };
         verdict.set_place(&self.shared, &peer);
-        let job = SnapshotJob { message, source: Box::new(source), verdict };
+        let tag = source.tag();
+        let job = SnapshotJob { message, source: Box::new(source), tag, verdict };
         let (shared, of_letter) = (self.shared.clone(), peer.clone());
         peer.core.run(move |core| begin(core, &shared, &of_letter, job));
         handle

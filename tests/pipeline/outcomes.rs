@@ -5,7 +5,7 @@ use std::time::Duration;
 use raftring::proto::handshake::Precondition;
 use raftring::proto::pipeline::PostRefusal;
 use raftring::raftpb::{Message, MessageType};
-use raftring::{DropReason, Event, MemberId, PostError};
+use raftring::{DropReason, Event, MemberId, PostError, SnapshotStatus};
 
 use crate::common::scripted::Reply;
 use crate::common::{Member, app, normalised, wait_until};
@@ -216,4 +216,17 @@ fn a_body_that_is_refused_unread_is_told_in_the_words_of_who_refused_it() {
     let refused = PostError::Refused(PostRefusal::UnexpectedStatus(413));
     assert_eq!(scene.post_errors(), vec![refused; 5]);
     assert!(three.transport().stop().wait(Duration::from_secs(10)));
+}
+
+/// Raft waits for the fate of a snapshot also where nobody is.
+#[test]
+fn a_snapshot_to_nobody_has_failed_once() {
+    let scene = Scene::start(|_| Reply::taken());
+    let to_nobody = || Message { to: Some(9), ..snapshot() };
+    assert_eq!(scene.send([to_nobody(), Message { to: Some(9), ..app(1, 1) }, to_nobody()]).dropped, 3);
+    let failed = (MemberId(9), SnapshotStatus::Failure);
+    let told = || scene.host().snapshots.lock().expect("no panic").clone();
+    wait_until("both are told", || told().len() >= 2);
+    assert_eq!(told(), [failed, failed]);
+    assert_eq!(scene.dropped(9, |reason| reason == DropReason::UnknownPeer), 3);
 }

@@ -44,6 +44,8 @@ pub(crate) struct Saver {
     pub(crate) saves: Mutex<Saves>,
     /// It leaves what it is given.
     pub(crate) leaves: AtomicBool,
+    /// It panics when it is given something.
+    pub(crate) panics: AtomicBool,
     pub(crate) let_go: Arc<AtomicBool>,
 }
 
@@ -59,6 +61,7 @@ impl Saver {
             path,
             saves: Mutex::default(),
             leaves: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
             let_go: Arc::default(),
         })
     }
@@ -97,6 +100,7 @@ impl Drop for Saver {
 
 impl Raft for Saver {
     fn process(&self, origin: Origin, messages: &mut Vec<Message>) {
+        assert!(!self.panics.load(Ordering::SeqCst), "planted");
         if !self.leaves.load(Ordering::SeqCst) {
             self.inner.process(origin, messages);
         }

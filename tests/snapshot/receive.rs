@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prost::Message as _;
-use raftring::raftpb::Message;
+use raftring::raftpb::{Message, MessageClass};
 use raftring::{CoresConfig, Event, MemberId};
 
 use crate::common::{CLUSTER, wait_until};
@@ -129,6 +129,9 @@ fn a_message_that_is_none_is_refused_in_etcds_words() {
     let failures = two.two.transport().metrics().of(MemberId(0)).snapshot_receive_failures.get();
     assert_eq!(failures, 6);
     assert_eq!(two.two.transport().metrics().address().received_failures.get(), 5);
+    // Row 5 comes before row 6.
+    let received = two.two.transport().metrics().of(MemberId(0)).received_bytes.get();
+    assert_eq!(received, heartbeat.encoded_len() as u64);
 }
 
 /// Row 8, and a disk that is full: before, and in the midst.
@@ -167,6 +170,35 @@ fn a_host_that_leaves_the_message_and_a_message_for_another_are_told() {
     );
     assert!(two.receiver.database(2).is_none(), "its database is not even written");
     assert!(two.receiver.inner.next(Duration::from_millis(50)).is_none());
+    let rejected = |event: &Event| matches!(event, Event::Rejected { class: MessageClass::Snapshot, .. });
+    assert_eq!(two.receiver.count(rejected), 1);
+    let counted: Vec<_> = two.two.transport().metrics().of(MemberId(1)).rejected.each().collect();
+    assert!(matches!(counted[..], [(_, MessageClass::Snapshot, 1)]), "{counted:?}");
+}
+
+#[test]
+fn a_host_that_panics_over_the_message_is_told_of_the_end() {
+    let two = Two::start();
+    two.receiver.panics.store(true, Ordering::SeqCst);
+    assert_eq!(post(&two, "", &body(&snapshot(1, 2, 1), b"DB")), "", "the connection is cut");
+    let ended = |event: &Event| matches!(event, Event::SnapshotReceiveEnded { refusal: Some(_), .. });
+    wait_until("the end is told", || two.receiver.count(ended) == 1);
+    let from = two.two.transport().metrics().of(MemberId(1));
+    assert_eq!((from.snapshot_receive_failures.get(), from.snapshot_receive_success.get()), (1, 0));
+    two.assert_over(1, &[]);
+    two.receiver.panics.store(false, Ordering::SeqCst);
+    assert!(post(&two, "", &body(&snapshot(1, 2, 1), b"DB")).starts_with("HTTP/1.1 204"));
+}
+
+/// Each request that fails is counted once, whoever sent it.
+#[test]
+fn what_is_refused_before_its_message_is_read_is_counted_too() {
+    let two = Two::start();
+    let identity = format!("X-Raftring-Snapshot: 10-{}\r\n", "ab".repeat(20));
+    let more = format!("{identity}X-Raftring-Snapshot-Offset: 17\r\n");
+    assert!(post(&two, &more, &body(&snapshot(1, 2, 1), b"")).starts_with("HTTP/1.1 409"));
+    let unknown = two.two.transport().metrics().unknown_sender().snapshot_receive_failures.get();
+    assert_eq!(unknown, 1);
 }
 
 /// Sharp edge 11: no crash, and not even an error. Raft ignores what is older than its log.

@@ -1,10 +1,13 @@
 //! From one transport to another: `TestSnapshotSend` and what else a host may do.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use raftring::snapshot::FileSource;
+use raftring::snapshot::{FileSource, SnapshotSource};
 use raftring::{Event, MemberId, SnapshotError, SnapshotStatus};
 
 use crate::common::{normalised, wait_until};
@@ -149,6 +152,41 @@ fn what_cannot_be_sent_is_told_once_and_at_once() {
     assert!(transport.remove_peer(2).wait(PATIENCE));
     assert_eq!(outcome(snapshot(1, 2, 1)), Some(Err(SnapshotError::UnknownPeer)));
     assert_eq!(two.sender.statuses().len(), 5);
+}
+
+/// Nobody else would ever tell raft, which sends that member nothing until it hears of it.
+#[test]
+fn a_bare_snapshot_to_nobody_is_told() {
+    let two = Two::start();
+    assert_eq!(two.one.transport().send([snapshot(1, 9, 1), snapshot(1, 9, 2)]).dropped, 2);
+    let failures = [(MemberId(9), SnapshotStatus::Failure); 2];
+    wait_until("both are told", || two.sender.statuses() == failures);
+    two.one.transport().cut_peer(2);
+    assert_eq!(two.one.transport().send([snapshot(1, 2, 3)]).dropped, 1);
+    wait_until("as one to a peer", || two.sender.statuses().len() == 3);
+}
+
+/// A source may look at a whole file for its tag, which no core has time for.
+#[test]
+fn a_source_is_asked_for_its_tag_by_who_sends_it() {
+    struct Asked(Bits, Sender<ThreadId>);
+    impl SnapshotSource for Asked {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+        fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read_at(offset, buffer)
+        }
+        fn tag(&self) -> Option<Vec<u8>> {
+            let _ = self.1.send(thread::current().id());
+            self.0.tag()
+        }
+    }
+    let two = Two::start();
+    let (sender, asked) = channel();
+    let handle = two.one.transport().send_snapshot(snapshot(1, 2, 1), Asked(Bits::tagged(10), sender));
+    assert_eq!(handle.wait(PATIENCE), Some(Ok(())));
+    assert_eq!(asked.iter().collect::<Vec<_>>(), [thread::current().id()]);
 }
 
 #[test]

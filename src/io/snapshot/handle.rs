@@ -156,13 +156,18 @@ impl Verdict {
             return;
         }
         let status = if outcome.is_ok() { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-        let report = || self.raft.report_snapshot(self.sending.peer, status);
-        match Core::current() {
-            Some(core) => drop(core.guard(report)),
-            None => drop(catch_unwind(AssertUnwindSafe(report))),
-        }
+        report_snapshot(&*self.raft, self.sending.peer, status);
         *self.sending.outcome() = Some(outcome);
         self.sending.told.notify_all();
+    }
+}
+
+/// Tells raft, on a core or wherever the last that knows of it is dropped; a panic of the host ends there.
+pub(crate) fn report_snapshot(raft: &dyn Raft, peer: MemberId, status: SnapshotStatus) {
+    let report = || raft.report_snapshot(peer, status);
+    match Core::current() {
+        Some(core) => drop(core.guard(report)),
+        None => drop(catch_unwind(AssertUnwindSafe(report))),
     }
 }
 

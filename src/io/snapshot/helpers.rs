@@ -63,6 +63,14 @@ impl Helpers {
     }
 }
 
+impl Helpers {
+    /// True if as much work waits as there can be threads: their disks hang, and whoever gives up waiting
+    /// leaves his job there. No more may be begun then.
+    pub(super) fn are_stuck(&self) -> bool {
+        self.shared.lock().jobs.len() >= self.threads_max
+    }
+}
+
 impl Drop for Helpers {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use handle::SnapshotHandle;
-pub(crate) use handle::Verdict;
+pub(crate) use handle::{Verdict, report_snapshot};
 use helpers::Helpers;
 pub(crate) use incoming::Incoming;
 pub use incoming::SnapshotProgress;
@@ -109,6 +109,9 @@ impl Snapshots {
         if (self.epoch.elapsed().as_nanos() as u64) < self.scarce_until.load(Ordering::Relaxed) {
             return Err(NoSlot::Total);
         }
+        if self.helpers.are_stuck() {
+            return Err(NoSlot::Total);
+        }
         let key = (transport, peer);
         self.slots(way).enter(key)?;
         Ok(Slot { snapshots: Arc::clone(self), way, key })
@@ -162,6 +165,26 @@ mod tests {
         assert_eq!(snapshots.enter(way, 0, peer).err(), Some(NoSlot::Total));
         snapshots.scarce_until.store(0, Ordering::Relaxed);
         assert!(snapshots.enter(way, 0, peer).is_ok());
+    }
+
+    /// Each of those that are given up leaves a job behind, for a helper that never comes.
+    #[test]
+    fn while_all_disks_hang_nothing_begins() {
+        let snapshots = Snapshots::new(1, None);
+        let (go_on, hangs) = std::sync::mpsc::channel::<()>();
+        let hangs = Arc::new(Mutex::new(hangs));
+        for _ in 0..4 {
+            let hangs = Arc::clone(&hangs);
+            snapshots.helpers.run(move || drop(hangs.lock().map(|hangs| hangs.recv())));
+        }
+        let refused = || snapshots.enter(Way::Receive, 0, MemberId(1)).err();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        assert_eq!(refused(), Some(NoSlot::Total), "two hang, and two wait");
+        drop(go_on);
+        while refused().is_some() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(refused(), None);
     }
 
     #[test]

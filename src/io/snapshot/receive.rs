@@ -1,6 +1,7 @@
 //! `POST /raft/snapshot`, received: the message, then the database into the host's sink, then raft
 //! (protocol section 11.3).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,12 +65,17 @@ impl Served<'_> {
     async fn take_snapshot(&mut self, request: &RequestHead<'_>) -> Result<(), Refusal> {
         let began = Instant::now();
         let endpoint = Rc::clone(self.endpoint);
-        let part = Wanted::of(request, endpoint.shared.config.snapshot_bytes_max)?;
-        let sender = member_of(request).unwrap_or(MemberId(0));
-        let snapshots = endpoint.cores.snapshots();
-        let slot = snapshots.enter(Way::Receive, transport_key(&endpoint.shared), sender);
-        let _slot = slot.map_err(|_| Refusal::Busy)?;
         let config = &endpoint.shared.config;
+        let admitted = Wanted::of(request, config.snapshot_bytes_max).and_then(|part| {
+            let sender = member_of(request).unwrap_or(MemberId(0));
+            let snapshots = endpoint.cores.snapshots();
+            let slot = snapshots.enter(Way::Receive, transport_key(&endpoint.shared), sender);
+            Ok((part, slot.map_err(|_| Refusal::Busy)?))
+        });
+        let (part, _slot) = admitted.inspect_err(|_| {
+            // Nothing was read that says whose it is.
+            endpoint.shared.metrics.unknown_sender().snapshot_receive_failures.add(1);
+        })?;
         let rest = self.input.bytes().to_vec();
         self.input.consume(rest.len());
         let mut receiver = SnapshotReceiver::new(
@@ -88,7 +94,9 @@ impl Served<'_> {
                 if matches!(refusal, Refusal::SnapshotMessage(_)) {
                     endpoint.shared.metrics.address().received_failures.add(1);
                 }
-                endpoint.shared.metrics.of(receiver.from()).snapshot_receive_failures.add(1);
+                let metrics = endpoint.shared.metrics.of(receiver.from());
+                metrics.received_bytes.add(receiver.message_bytes() as u64);
+                metrics.snapshot_receive_failures.add(1);
                 return Err(refusal);
             }
         };
@@ -109,7 +117,7 @@ impl Served<'_> {
         if let Err(implausible) = screen(&message, endpoint.shared.config.id, from) {
             // As the raft of etcd would say in the end; but before gigabytes are written.
             let reason = RejectReason::Implausible(implausible);
-            endpoint.emit(&Event::Rejected { peer: from, class: message.class(), messages: 1, reason });
+            endpoint.reject_posted(from, message.class(), 1, reason);
             return Err(Refusal::SnapshotProcess(implausible.to_string()));
         }
         let over = || endpoint.is_stopping();
@@ -216,6 +224,8 @@ struct Receipt {
     metrics: Arc<PeerMetrics>,
     receiving: Arc<Receiving>,
     wanted: Wanted,
+    /// It was told how it ended.
+    told: Cell<bool>,
 }
 
 impl Receipt {
@@ -227,7 +237,8 @@ impl Receipt {
         let size = wanted.identity.map(|identity| identity.size());
         let receiving = Receiving { peer, index, size, bytes: AtomicU64::new(wanted.offset) };
         let receiving = endpoint.shared.incoming.begin(receiving);
-        let receipt = Self { endpoint: Rc::clone(endpoint), metrics, receiving, wanted };
+        let told = Cell::new(false);
+        let receipt = Self { endpoint: Rc::clone(endpoint), metrics, receiving, wanted, told };
         endpoint.emit(&Event::SnapshotReceiveBegan { peer, index, offset: wanted.offset });
         receipt
     }
@@ -290,6 +301,7 @@ impl Receipt {
     }
 
     fn end(&self, began: Instant, result: &Result<(), Refusal>) {
+        self.told.set(true);
         if result.is_ok() {
             self.metrics.snapshot_receive_success.add(1);
             self.metrics.snapshot_receive_seconds.observe(began.elapsed());
@@ -307,6 +319,10 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
+        if !self.told.get() {
+            let refusal = Refusal::SnapshotProcess("the host panicked".to_owned());
+            self.end(Instant::now(), &Err(refusal));
+        }
         self.metrics.snapshot_receive_inflights.add(-1);
         self.incoming().end(&self.receiving);
     }

@@ -45,6 +45,8 @@ const OWN_WAIT: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct SnapshotJob {
     pub(crate) message: Message,
     pub(crate) source: Box<dyn SnapshotSource>,
+    /// What the source said of its bytes.
+    pub(crate) tag: Option<Vec<u8>>,
     pub(crate) verdict: Verdict,
 }
 
@@ -87,19 +89,20 @@ impl SnapshotJob {
 }
 
 fn start(peer: &Rc<Peer>, slot: Slot, job: SnapshotJob) {
-    let SnapshotJob { message, source, verdict } = job;
+    let SnapshotJob { message, source, tag, verdict } = job;
     let upload = peer.uploads.begin(&verdict.sending);
     let of_task = Rc::clone(peer);
     peer.endpoint.spawn_for(peer, "snapshot sender", async move {
-        let _slot = slot;
         let began = Instant::now();
         let transfer = Transfer::begin(&of_task, &upload);
-        let outcome = transfer.run(message, source).await.map_err(|error| match error {
+        let outcome = transfer.run(message, source, tag).await.map_err(|error| match error {
             SnapshotError::Stopped if upload.sending.is_cancelled() => SnapshotError::Cancelled,
             error => error,
         });
         transfer.conclude(began, &outcome);
         drop(transfer);
+        // Whoever is told may send the next.
+        drop(slot);
         verdict.tell(outcome.map(drop));
     });
 }
@@ -135,7 +138,12 @@ enum Posted {
 
 impl Transfer<'_> {
     /// How many bytes were sent, message and database.
-    async fn run(&self, message: Message, source: Box<dyn SnapshotSource>) -> Result<u64, SnapshotError> {
+    async fn run(
+        &self,
+        message: Message,
+        source: Box<dyn SnapshotSource>,
+        tag: Option<Vec<u8>>,
+    ) -> Result<u64, SnapshotError> {
         let shared = &self.peer.endpoint.shared;
         let mut sink = VecSink::default();
         let bytes = encode_message(&message, shared.config.dialect, &mut sink);
@@ -145,7 +153,7 @@ impl Transfer<'_> {
         }
         let envelope = Bytes::from(sink.bytes);
         let sending = &self.upload.sending;
-        let identity = source.tag().map(|tag| SnapshotIdentity::new(sending.size, &tag, &envelope));
+        let identity = tag.map(|tag| SnapshotIdentity::new(sending.size, &tag, &envelope));
         let offset = self.offset(identity).await;
         let sent = match self.post(envelope.clone(), source, identity, offset).await {
             Ok(Posted::NoSuchPart(source)) => self.post(envelope.clone(), source, identity, 0).await,

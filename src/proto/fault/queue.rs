@@ -55,6 +55,9 @@ pub struct FaultQueue {
     /// By when they are due, and by number: of one class always in their order.
     late: BTreeMap<(Instant, u64), Message>,
     paused: VecDeque<Message>,
+    /// A rule was taken away since those that are paused were looked at: they may be many, and each
+    /// message that comes asks for what leaves.
+    may_go_on: bool,
     /// When the last message of each class is due.
     last_due: [Option<Instant>; MessageClass::ALL.len()],
     numbers: u64,
@@ -120,6 +123,7 @@ impl FaultQueue {
         let Some(place) = self.rules.iter().position(|rule| rule.id == id) else { return };
         self.flush(now, place);
         self.rules.remove(place);
+        self.may_go_on = true;
     }
 
     /// The rules, without what waits for them.
@@ -233,8 +237,10 @@ impl FaultQueue {
         }
         let mut leaving = Vec::new();
         // What was paused was due before anything of its class that still is not.
-        for message in std::mem::take(&mut self.paused) {
-            self.leave_or_pause(message, &mut leaving);
+        if std::mem::take(&mut self.may_go_on) {
+            for message in std::mem::take(&mut self.paused) {
+                self.leave_or_pause(message, &mut leaving);
+            }
         }
         while let Some(entry) = self.late.first_entry()
             && entry.key().0 <= now

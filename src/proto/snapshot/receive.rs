@@ -36,6 +36,7 @@ pub struct SnapshotReceiver {
     /// Bytes of the database that were handed on.
     bytes: u64,
     from: MemberId,
+    message_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +85,7 @@ impl SnapshotReceiver {
             bytes_max,
             bytes: 0,
             from: MemberId(0),
+            message_bytes: 0,
         }
     }
 
@@ -130,6 +132,7 @@ impl SnapshotReceiver {
         let message = decode_bare_message(&envelope, &limits)
             .map_err(|error| Refusal::SnapshotMessage(error.to_string()))?;
         self.from = MemberId(message.from());
+        self.message_bytes = envelope.len();
         if !message.is(MessageType::MsgSnap) {
             return Err(Refusal::SnapshotType);
         }
@@ -190,6 +193,12 @@ impl SnapshotReceiver {
     #[must_use]
     pub const fn from(&self) -> MemberId {
         self.from
+    }
+
+    /// The protobuf size of the message, whatever its type; 0 while there is none.
+    #[must_use]
+    pub const fn message_bytes(&self) -> usize {
+        self.message_bytes
     }
 
     /// Bytes of the database that were handed on.

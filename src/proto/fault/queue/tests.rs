@@ -139,8 +139,10 @@ fn a_snapshot_is_never_copied() {
 fn what_waits_is_bounded_in_messages_and_in_bytes_and_the_excess_is_told() {
     let now = Instant::now();
     let (mut queue, _) = queue([Injection::new(Fault::Pause)]);
-    (0..HELD_MESSAGES_MAX + 7).for_each(|number| queue.push(now, append(number)));
-    assert!(queue.poll(now).is_empty());
+    for number in 0..HELD_MESSAGES_MAX + 7 {
+        queue.push(now, append(number));
+        assert!(queue.poll(now).is_empty(), "as each sender asks: this must not look at all that wait");
+    }
     assert_eq!((queue.held().0, queue.take_dropped().len()), (HELD_MESSAGES_MAX, 7));
     assert_eq!(queue.drain().len(), HELD_MESSAGES_MAX, "nobody will ask any more");
     assert_eq!(queue.held(), (0, 0));
