@@ -28,6 +28,7 @@ use raftring::{
     Config, Cores, CoresConfig, Listen, MemberId, Origin, Placement, Raft, SnapshotStatus, Transport, Via,
 };
 
+use crate::affinity;
 use crate::cli::SnapshotArgs;
 use crate::clock::Clock;
 use crate::meter::histogram;
@@ -134,7 +135,8 @@ impl Stage {
             ensure!(Instant::now() < deadline, "the two members do not find each other");
             thread::sleep(TICK);
         }
-        let (control, controlled) = start_control(clock)?;
+        let last = args.cores[args.cores.len() - 1];
+        let (control, controlled) = start_control(clock, last)?;
         Ok(Self { one, two, cores, folder, receiver, control, controlled, clock })
     }
 
@@ -173,8 +175,9 @@ impl Stage {
     }
 }
 
-/// A plain pair of sockets, of which a thread reads one end.
-fn start_control(clock: Clock) -> Result<(TcpStream, Arc<Mutex<Histogram<u64>>>)> {
+/// A plain pair of sockets, of which a thread reads one end. It is on the receiver's core, as the other
+/// end of the heartbeats' stream is: what else runs there holds up both.
+fn start_control(clock: Clock, core: usize) -> Result<(TcpStream, Arc<Mutex<Histogram<u64>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let stream = TcpStream::connect(listener.local_addr()?)?;
     stream.set_nodelay(true)?;
@@ -182,6 +185,8 @@ fn start_control(clock: Clock) -> Result<(TcpStream, Arc<Mutex<Histogram<u64>>>)
     let latencies = Arc::new(Mutex::new(histogram()));
     let of_thread = Arc::clone(&latencies);
     thread::spawn(move || {
+        // Refused, it runs anywhere.
+        let _ = affinity::pin(core);
         let mut stamp = [0; 8];
         while other.read_exact(&mut stamp).is_ok() {
             let latency = clock.now().saturating_sub(u64::from_be_bytes(stamp));
