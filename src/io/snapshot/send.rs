@@ -262,6 +262,7 @@ impl Transfer<'_> {
         let patience = self.patience(&over);
         let pool = &self.peer.endpoint.core.pool;
         let piece_bytes_max = self.snapshots().piece_bytes_max();
+        let mut written_at = Instant::now();
         loop {
             exchange.set_deadline(Instant::now() + OWN_WAIT);
             let mut block = match ahead.next(&patience).await {
@@ -276,16 +277,18 @@ impl Transfer<'_> {
                 let at = self.snapshots().may_send_at(bytes, Instant::now());
                 patience.sleep_until(at).await.map_err(|_| SnapshotError::Stopped)?;
                 // What we waited for ourselves is no stall of the peer's.
-                stall.restart(Instant::now());
+                stall.skip(written_at.elapsed());
                 if exchange.is_answered() {
                     return Ok(Written::Interrupted);
                 }
                 let chain = sender.put(piece, pool).map_err(SnapshotError::Size)?;
                 exchange.write(chain, stall).await.map_err(|error| exchange.broken(&error))?;
+                written_at = Instant::now();
                 self.upload.sending.sent.fetch_add(bytes as u64, Ordering::Relaxed);
             }
         }
         let end = sender.finish().map_err(SnapshotError::Size)?;
+        stall.skip(written_at.elapsed());
         exchange.write(end, stall).await.map_err(|error| exchange.broken(&error))?;
         Ok(Written::All)
     }

@@ -45,6 +45,12 @@ impl Stall {
         self.bytes = 0;
     }
 
+    /// So much of the time did not count, and what moved before does still: a wait of ours that each
+    /// piece brings must not begin a new window each time.
+    pub fn skip(&mut self, waited: Duration) {
+        self.since += waited;
+    }
+
     /// When it is given up.
     #[must_use]
     pub fn deadline(&self) -> Instant {
@@ -95,6 +101,23 @@ mod tests {
         stall.handle_bytes(100, start);
         stall.restart(start + 25 * TIMEOUT);
         assert_eq!(stall.deadline(), start + 26 * TIMEOUT);
+    }
+
+    #[test]
+    fn a_rate_of_our_own_does_not_save_a_receiver_that_drips() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let (mut stall, mut now) = (Stall::new(TIMEOUT, start), start);
+        // For each piece of 4 KiB we wait for a second, and the receiver takes ten.
+        let mut pieces = 0;
+        while now <= stall.deadline() {
+            stall.skip(second);
+            now += 11 * second;
+            stall.handle_bytes(4 << 10, now);
+            pieces += 1;
+            assert!(pieces < 10, "that is 400 bytes a second");
+        }
+        assert_eq!(stall.deadline(), start + TIMEOUT + pieces * second);
     }
 
     #[test]
