@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What copies a database gives way to what moves heartbeats, on the CPUs that both use.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// Something to do that may block.
 type Job = Box<dyn FnOnce() + Send>;
