@@ -185,7 +185,9 @@ fn messages_for_a_member_that_left_are_reported_once() {
     let (url, _closed) = nobody();
     attacked.add_attacker(&url);
     let sent = attacked.one.transport().send((1..=100).map(|index| app(index, 1)));
-    assert_eq!((sent.accepted, sent.dropped), (51, 49), "no stream is up: so many may be posted");
+    assert_eq!(sent.accepted + sent.dropped, 100);
+    // Posts that fail meanwhile make room for as many.
+    assert!((51..=75).contains(&sent.accepted), "no stream is up: {} may be posted", sent.accepted);
     let unknown = attacked.one.transport().send([Message { to: Some(99), ..app(1, 1) }]);
     assert_eq!(unknown.dropped, 1);
     wait_until("all are told", || {
