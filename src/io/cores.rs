@@ -17,7 +17,7 @@ use super::insight::{CoreCounters, CoreStats};
 use super::letter::CoreShared;
 use super::resolve::Resolver;
 use super::snapshot::Snapshots;
-use super::{doorbell, ring, sys};
+use super::{ring, sys, wakes};
 use crate::buf::Pool;
 use crate::cores::{
     Alarm, Backlog, Doorbell, Load, Mailbox, PinError, Spin, available_cpus, pin_current_thread,
@@ -348,11 +348,11 @@ fn run_one(
     runtime.block_on(async move {
         let core = Core::new(shared, spin);
         core.enter();
-        match doorbell::listen(&core) {
-            Ok(listeners) => {
+        match wakes::listen(&core) {
+            Ok(wakes) => {
                 let _ = ready.send(Ok(()));
                 Rc::clone(&core).run().await;
-                listeners.stop().await;
+                wakes.stop().await;
             }
             Err(error) => drop(ready.send(Err(StartError::System(error)))),
         }

@@ -18,7 +18,6 @@ pub(crate) mod core;
 mod cores;
 mod deliver;
 mod dial;
-mod doorbell;
 mod drops;
 mod echo;
 mod endpoint;
@@ -52,6 +51,7 @@ mod spin;
 mod sys;
 mod timers;
 mod waits;
+mod wakes;
 mod writer;
 
 pub(crate) use self::core::Core;

@@ -1,7 +1,7 @@
 //! Which way a message goes (protocol sections 6.3 and 8.2, `peer.pick`).
 
 use crate::raft::Via;
-use crate::raftpb::MessageType;
+use crate::raftpb::{MessageClass, MessageType};
 
 /// Which of a peer's stream writers have a connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,18 +33,7 @@ pub const fn normal(kind: MessageType) -> Via {
 /// True for types that raft uses inside a member only. A receiver's raft drops them silently.
 #[must_use]
 pub const fn is_local(kind: MessageType) -> bool {
-    matches!(
-        kind,
-        MessageType::MsgHup
-            | MessageType::MsgBeat
-            | MessageType::MsgUnreachable
-            | MessageType::MsgSnapStatus
-            | MessageType::MsgCheckQuorum
-            | MessageType::MsgStorageAppend
-            | MessageType::MsgStorageAppendResp
-            | MessageType::MsgStorageApply
-            | MessageType::MsgStorageApplyResp
-    )
+    matches!(MessageClass::of(kind), MessageClass::Other)
 }
 
 #[cfg(test)]

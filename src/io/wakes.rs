@@ -11,21 +11,21 @@ use monoio::task::JoinHandle;
 use super::core::Core;
 
 /// The tasks that hear the doorbell and the alarm.
-pub(super) struct Listeners {
+pub(super) struct Wakes {
     core: Rc<Core>,
     stopped: Rc<Cell<bool>>,
     tasks: [JoinHandle<()>; 2],
 }
 
 /// Starts to listen.
-pub(super) fn listen(core: &Rc<Core>) -> io::Result<Listeners> {
+pub(super) fn listen(core: &Rc<Core>) -> io::Result<Wakes> {
     let (doorbell, alarm) = (core.shared.doorbell.descriptor()?, core.shared.alarm.descriptor()?);
     let stopped = Rc::new(Cell::new(false));
     let tasks = [
         hear(core, doorbell, &stopped, |_| ())?,
         hear(core, alarm, &stopped, |core| core.shared.alarm.heard())?,
     ];
-    Ok(Listeners { core: Rc::clone(core), stopped, tasks })
+    Ok(Wakes { core: Rc::clone(core), stopped, tasks })
 }
 
 fn hear(
@@ -56,7 +56,7 @@ fn hear(
     Ok(task)
 }
 
-impl Listeners {
+impl Wakes {
     /// Ends the reads and waits for them.
     pub(super) async fn stop(self) {
         self.stopped.set(true);
