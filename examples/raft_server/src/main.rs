@@ -1,0 +1,4 @@
+//! A replicated key-value server: raft-rs for consensus, raftring for transport; it stands among etcd
+//! members as one of them.
+
+fn main() {}
