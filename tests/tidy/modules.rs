@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use crate::source::{File, Tree};
 
+/// Folders of packages below the root.
+const PACKAGES: [&[&str]; 2] = [&["perf"], &["examples", "raft_server"]];
+
 /// Every Rust file is a target of cargo, or a module of one.
 pub(crate) fn dead_files(tree: &Tree) -> Vec<String> {
     let files: Vec<_> = tree.rust().collect();
@@ -24,7 +27,8 @@ pub(crate) fn dead_files(tree: &Tree) -> Vec<String> {
 /// What cargo finds by itself (and, for fuzzing, what [`unlisted_targets`] looks after).
 fn is_root(path: &str) -> bool {
     let parts: Vec<_> = path.split('/').collect();
-    let parts = parts.strip_prefix(&["perf"]).unwrap_or(&parts);
+    // The other packages of the workspace are laid out as the root is.
+    let parts = PACKAGES.iter().find_map(|package| parts.strip_prefix(*package)).unwrap_or(&parts);
     matches!(
         parts,
         ["src", "lib.rs" | "main.rs"]
@@ -125,6 +129,9 @@ mod tests {
             ("tests/two/helper.rs", ""),
             ("perf/src/main.rs", "mod load;"),
             ("perf/src/load.rs", ""),
+            ("examples/raft_server/src/main.rs", "mod log;"),
+            ("examples/raft_server/src/log.rs", ""),
+            ("examples/raft_server/tests/cluster/main.rs", ""),
         ]);
         let dead = dead_files(&tree);
         assert_eq!(dead.len(), 2, "{dead:?}");
