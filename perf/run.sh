@@ -8,6 +8,7 @@
 #   perf/run.sh push|rtt|floor ...     one run of your own
 #   perf/run.sh snapshot               a database of 4 GiB, its memory, and heartbeats beside it
 #   perf/run.sh black-hole             what one dead follower does to seven others
+#   perf/run.sh servers                three raft servers of examples/ against three etcd members
 #
 # Files (JSON, .hgrm) go to perf/results, which git ignores.
 set -eu
@@ -30,6 +31,33 @@ build_rival() {
         rival_flags="--rival $rival"
     fi
 }
+
+# The writes of clients: whole servers, and a load of its own. Flags as in `go-writes --help`.
+compare_servers() {
+    if ! command -v go >/dev/null 2>&1; then
+        echo "run.sh: no Go here, and the load on servers is written in it: install Go to compare" >&2
+        exit 1
+    fi
+    cargo build --release --package raft_server
+    (cd perf/rivals/go-writes && go build -trimpath -o "$target/go-writes" .)
+    set -- --http "raftring=$target/release/raft_server" --dir "$target/go-writes-data" "$@"
+    if (cd perf/rivals/go-writes && go build -trimpath -o "$target/etcd-3.6" go.etcd.io/etcd/server/v3); then
+        set -- --etcd "etcd-3.6=$target/etcd-3.6" "$@"
+    else
+        echo "run.sh: etcd 3.6 did not build, so it is SKIPPED: see the error above" >&2
+    fi
+    if command -v etcd >/dev/null 2>&1; then
+        set -- --etcd "etcd-$(etcd --version | sed -n 's/^etcd Version: //p')=etcd" "$@"
+    else
+        echo "run.sh: no etcd is installed, so it is SKIPPED (Debian: apt-get install etcd-server)" >&2
+    fi
+    exec "$target/go-writes" "$@"
+}
+
+if [ "${1-}" = servers ]; then
+    shift
+    compare_servers "$@"
+fi
 
 cargo build --release --package raftring-perf
 

@@ -14,7 +14,7 @@ const MEMBERS_MAX: usize = 1024;
 /// All that can be seen in a message that arrived, and its type.
 pub(super) fn check(message: &Message) -> Result<MessageType, Refused> {
     use MessageType as T;
-    let kind = message.kind().ok_or(Refused::Type(message.type_number()))?;
+    let kind = known(message.type_number())?;
     if message.from() == 0 {
         return Err(Refused::From);
     }
@@ -30,14 +30,6 @@ pub(super) fn check(message: &Message) -> Result<MessageType, Refused> {
         check_number(number)?;
     }
     match kind {
-        T::MsgHup | T::MsgBeat | T::MsgUnreachable | T::MsgSnapStatus | T::MsgCheckQuorum => {
-            return Err(Refused::Local(kind as i32));
-        }
-        T::MsgStorageAppend
-        | T::MsgStorageAppendResp
-        | T::MsgStorageApply
-        | T::MsgStorageApplyResp
-        | T::MsgForgetLeader => return Err(Refused::Type(kind as i32)),
         T::MsgProp | T::MsgReadIndex if message.term() != 0 => return Err(Refused::Term(message.term())),
         T::MsgProp | T::MsgReadIndex | T::MsgTransferLeader => {}
         _ if message.term() == 0 => return Err(Refused::NoTerm),
@@ -53,6 +45,18 @@ pub(super) fn check(message: &Message) -> Result<MessageType, Refused> {
         _ => {}
     }
     Ok(kind)
+}
+
+/// A type that both have, and that one member says to another.
+pub(super) fn known(number: i32) -> Result<MessageType, Refused> {
+    use MessageType as T;
+    match T::try_from(number) {
+        Ok(T::MsgHup | T::MsgBeat | T::MsgUnreachable | T::MsgSnapStatus | T::MsgCheckQuorum) => {
+            Err(Refused::Local(number))
+        }
+        Ok(kind) if number <= T::MsgPreVoteResp as i32 => Ok(kind),
+        _ => Err(Refused::Type(number)),
+    }
 }
 
 const fn check_number(number: u64) -> Result<(), Refused> {
@@ -92,7 +96,8 @@ fn check_snapshot(snapshot: Option<&Snapshot>) -> Result<(), Refused> {
     }
     check_number(metadata.index())?;
     check_number(metadata.term())?;
-    check_conf_state(metadata.conf_state.as_ref().unwrap_or(&ConfState::default()))
+    let nobody = ConfState::default();
+    check_conf_state(metadata.conf_state.as_ref().unwrap_or(&nobody))
 }
 
 /// The invariants that raft-rs checks only after it has given up what it had.

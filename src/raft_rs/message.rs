@@ -4,7 +4,7 @@ use ::raft::eraftpb;
 use bytes::Bytes;
 
 use super::Refused;
-use super::check::{check, check_entry};
+use super::check::{check, check_entry, known};
 use crate::raftpb::{ConfState, Entry, Message, MessageType, Snapshot, SnapshotMetadata};
 
 /// A message that arrived, for `RawNode::step`; [`step`](super::step) does both. Payloads are copied.
@@ -45,11 +45,7 @@ pub fn to_raft_rs(message: Message) -> Result<eraftpb::Message, Refused> {
 /// What cannot be said to etcd's members; raft-rs only makes such messages if the host has set a priority,
 /// requests snapshots or gives its proposals a context.
 pub fn from_raft_rs(message: eraftpb::Message) -> Result<Message, Refused> {
-    use MessageType as T;
-    let kind = MessageType::try_from(message.msg_type).map_err(|_| Refused::Type(message.msg_type))?;
-    if matches!(kind, T::MsgHup | T::MsgBeat | T::MsgUnreachable | T::MsgSnapStatus | T::MsgCheckQuorum) {
-        return Err(Refused::Local(message.msg_type));
-    }
+    known(message.msg_type)?;
     if message.request_snapshot != 0 {
         return Err(Refused::RequestSnapshot);
     }
