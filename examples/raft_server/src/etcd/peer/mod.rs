@@ -1,0 +1,1 @@
+//! What members ask each other beside raft (protocol section 16).

@@ -1,0 +1,1 @@
+//! Reads databases of bbolt.
