@@ -8,7 +8,12 @@ pub(crate) struct Member {
     #[serde(default)]
     pub(crate) id: u64,
     /// Sorted.
-    #[serde(default, rename = "peerURLs", deserialize_with = "null_is_empty", serialize_with = "empty_is_null")]
+    #[serde(
+        default,
+        rename = "peerURLs",
+        deserialize_with = "null_is_empty",
+        serialize_with = "empty_is_null"
+    )]
     pub(crate) peer_urls: Vec<String>,
     #[serde(default, rename = "isLearner", skip_serializing_if = "is_false")]
     pub(crate) is_learner: bool,

@@ -8,11 +8,13 @@ use prost::Message as _;
 use raftring::raftpb::{ConfChange, ConfChangeType};
 
 use super::internal::{
-    ClusterMemberAttrSetRequest, ClusterVersionSetRequest, InternalRaftRequest, MemberAttributes, RequestHeader,
+    ClusterMemberAttrSetRequest, ClusterVersionSetRequest, InternalRaftRequest, MemberAttributes,
+    RequestHeader,
 };
 use super::member::{Attributes, ConfigChangeContext, Member, to_json};
 use super::rpc::{
-    AlarmAction, AlarmRequest, AlarmType, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    AlarmAction, AlarmRequest, AlarmType, DeleteRangeRequest, LeaseCheckpoint, LeaseCheckpointRequest,
+    LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
 };
 use super::v2;
 use super::version::ClusterVersion;
@@ -49,6 +51,13 @@ pub(crate) fn lease_revoke(id: u64, lease: i64) -> Vec<u8> {
     with_id(id, InternalRaftRequest { lease_revoke: Some(revoke), ..InternalRaftRequest::default() })
 }
 
+/// Data of an entry that says how much is left of a lease; 0 after it was renewed.
+pub(crate) fn lease_checkpoint(id: u64, lease: i64, remaining_s: i64) -> Vec<u8> {
+    let checkpoints = vec![LeaseCheckpoint { id: lease, remaining_ttl: remaining_s }];
+    let request = Some(LeaseCheckpointRequest { checkpoints });
+    with_id(id, InternalRaftRequest { lease_checkpoint: request, ..InternalRaftRequest::default() })
+}
+
 /// Data of an entry that raises or ends an alarm.
 pub(crate) fn alarm(id: u64, member: u64, action: AlarmAction, alarm: AlarmType) -> Vec<u8> {
     let alarm = AlarmRequest { action: action as i32, member_id: member, alarm: alarm as i32 };
@@ -57,7 +66,12 @@ pub(crate) fn alarm(id: u64, member: u64, action: AlarmAction, alarm: AlarmType)
 
 /// Data of an entry by which a member tells its name and its client URLs. `cluster` is the cluster's
 /// version; from 3.5 on members use another form.
-pub(crate) fn publish(id: u64, member: u64, attributes: &Attributes, cluster: Option<ClusterVersion>) -> Vec<u8> {
+pub(crate) fn publish(
+    id: u64,
+    member: u64,
+    attributes: &Attributes,
+    cluster: Option<ClusterVersion>,
+) -> Vec<u8> {
     if cluster.is_none_or(|version| version < V3_MEMBERSHIP) {
         let json = to_json(attributes).into_bytes();
         return v2::Request::put(id, v2::attributes_path(member), json).encode_to_vec();

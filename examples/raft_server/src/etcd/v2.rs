@@ -95,7 +95,10 @@ pub(crate) enum Effect<'a> {
     /// It reads or writes the second version's store, which nothing else knows of.
     None,
     ClusterVersion(&'a [u8]),
-    Attributes { member: u64, json: &'a [u8] },
+    Attributes {
+        member: u64,
+        json: &'a [u8],
+    },
 }
 
 /// Where a member's attributes are.

@@ -1,7 +1,7 @@
 //! One entry after the other.
 
-use raft::eraftpb::{Entry, EntryType};
 use prost::Message as _;
+use raft::eraftpb::{Entry, EntryType};
 use raftring::raftpb::ConfChange;
 
 use super::alarms::Mode;

@@ -137,7 +137,8 @@ impl Write<'_> {
             self.leases.detach(previous.lease, &key);
         }
         self.leases.attach(lease, &key);
-        let (created, version) = previous.as_ref().map_or((self.revision, 0), |kv| (kv.create_revision, kv.version));
+        let (created, version) =
+            previous.as_ref().map_or((self.revision, 0), |kv| (kv.create_revision, kv.version));
         self.store.insert(KeyValue {
             key,
             create_revision: created,

@@ -72,12 +72,28 @@ pub(crate) enum Reply {
     /// There is nothing to tell.
     #[default]
     Done,
-    Put { revision: i64, previous: Option<KeyValue> },
-    Deleted { revision: i64, deleted: u64 },
-    Txn { revision: i64, succeeded: bool },
-    Compacted { revision: i64 },
-    Granted { lease: i64, ttl_s: i64 },
-    Revoked { lease: i64 },
+    Put {
+        revision: i64,
+        previous: Option<KeyValue>,
+    },
+    Deleted {
+        revision: i64,
+        deleted: u64,
+    },
+    Txn {
+        revision: i64,
+        succeeded: bool,
+    },
+    Compacted {
+        revision: i64,
+    },
+    Granted {
+        lease: i64,
+        ttl_s: i64,
+    },
+    Revoked {
+        lease: i64,
+    },
     /// The membership has changed as asked.
     Changed,
     Refused(Refusal),

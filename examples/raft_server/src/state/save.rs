@@ -215,7 +215,8 @@ impl<T: Read> Records<'_, T> {
     }
 
     fn take_record<M: Message + Default>(&mut self) -> Result<M> {
-        let length = u32::from_le_bytes(self.take_raw()?).checked_sub(1).context("fewer records than announced")?;
+        let length =
+            u32::from_le_bytes(self.take_raw()?).checked_sub(1).context("fewer records than announced")?;
         ensure!(length <= RECORD_BYTES_MAX, "a record of {length} bytes");
         let length = length as usize;
         let mut bytes = Vec::with_capacity(length.min(RECORD_BYTES_FIRST));

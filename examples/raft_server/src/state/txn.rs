@@ -8,7 +8,8 @@ use super::leases::Leases;
 use super::{Refusal, Reply};
 use crate::etcd::mvccpb::KeyValue;
 use crate::etcd::rpc::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Op, PutRequest, RequestOp, TargetUnion, TxnRequest,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Op, PutRequest, RequestOp, TargetUnion,
+    TxnRequest,
 };
 
 pub(super) fn put(store: &mut Store, leases: &mut Leases, request: PutRequest) -> Result<Reply, Refusal> {
