@@ -2,7 +2,9 @@
 //! members as one of them.
 
 mod diary;
+mod etcd;
 mod flags;
 mod log;
+mod state;
 
 fn main() {}
