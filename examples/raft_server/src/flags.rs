@@ -118,6 +118,10 @@ impl Flags {
         urls(self.advertise_client_urls.as_ref().unwrap_or(&self.listen_client_urls))
     }
 
+    pub(crate) fn listen_client_urls(&self) -> Vec<String> {
+        urls(&self.listen_client_urls)
+    }
+
     pub(crate) fn tick(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval)
     }

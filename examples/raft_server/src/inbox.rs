@@ -9,6 +9,7 @@ use raftring::SnapshotStatus;
 use raftring::raftpb::Message;
 use tokio::sync::oneshot;
 
+use crate::etcd::peer::Question;
 use crate::snapshots::Fetched;
 use crate::status::Status;
 use crate::watch::Looked;
@@ -32,11 +33,11 @@ pub(crate) enum Ask {
     /// The value of a key.
     Get(Bytes, oneshot::Sender<Result<Option<Found>, Refusal>>),
     /// How this member is.
-    Status(oneshot::Sender<Status>),
+    Status(oneshot::Sender<Box<Status>>),
     /// Leadership should go to this member.
     Lead(u64, oneshot::Sender<Result<(), Refusal>>),
     /// Another member asks, on the peer URL.
-    Peer(raftring::routes::Request, raftring::routes::Reply),
+    Peer(Question, raftring::routes::Reply),
 }
 
 /// A change of the map.
@@ -58,7 +59,7 @@ pub(crate) struct Written {
 
 /// What is there under a key.
 pub(crate) struct Found {
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Bytes,
     /// Of the write that put it there.
     pub(crate) revision: u64,
 }
@@ -72,10 +73,14 @@ pub(crate) enum Refusal {
     NoLeader,
     /// It took too long. A write may still happen.
     Timeout,
+    /// Another member leads now, and has not got it. It may still come by.
+    Lost,
     /// This member ends. A write may still happen.
     Stopping,
-    /// It is not for this member, or not now; with the reason.
+    /// It is not for this member, or not now; with the reason. Nothing was done.
     Not(&'static str),
+    /// The cluster has decided against it. Nothing was done.
+    Denied(crate::state::Refusal),
 }
 
 /// What the transport tells, which must not be lost.
@@ -201,8 +206,7 @@ impl Ask {
         match self {
             Self::Write(Write::Put(key, value), _) => key.len() + value.len(),
             Self::Write(Write::Delete(key), _) | Self::Get(key, _) => key.len(),
-            Self::Peer(request, _) => request.body.len(),
-            Self::Status(_) | Self::Lead(..) => 0,
+            Self::Peer(..) | Self::Status(_) | Self::Lead(..) => 0,
         }
     }
 }

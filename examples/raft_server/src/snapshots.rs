@@ -108,6 +108,13 @@ impl Snapshots {
         Ok(fetched)
     }
 
+    /// Removes what came with a MsgSnap that nobody wants.
+    pub(crate) fn discard(&self, message: &Message) {
+        let metadata = message.snapshot.as_deref().and_then(|snapshot| snapshot.metadata.as_ref());
+        // It may have come without a file, by a post.
+        let _ = fs::remove_file(self.received.file(metadata.map_or(0, |metadata| metadata.index())));
+    }
+
     fn read(&self, snapshot: &Snapshot, path: &Path) -> Result<Fetched> {
         let metadata = raft::eraftpb::Snapshot::from(snapshot.clone()).metadata.unwrap_or_default();
         ensure!(metadata.index > 0, "a snapshot of nothing");

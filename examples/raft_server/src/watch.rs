@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ureq::Agent;
 
 use crate::inbox::{Done, Inbox};
@@ -31,7 +31,7 @@ pub(crate) struct VersionAnswer {
 }
 
 /// What members of our kind say to each other beside that.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct OwnKind {
     /// While it leads: entries beyond this index are needed by a member that cannot read our snapshots.
     pub(crate) needed_beyond: Option<u64>,

@@ -16,5 +16,5 @@ pub(crate) mod leases;
 mod question;
 pub(crate) mod versions;
 
-pub(crate) use answers::{View, answer, check_promotion, promoted, version_json};
+pub(crate) use answers::{View, answer, check_promotion, promoted};
 pub(crate) use question::{Question, read};
