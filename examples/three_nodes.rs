@@ -49,7 +49,7 @@ fn run(id: u64, tasks: &Receiver<Task>, transport: &Transport, applied: &Sender<
             disk.wl().set_hardstate(node.raft.hard_state());
             transport.send(ours(ready.take_persisted_messages())); // acks and votes: it is on the disk now
             let committed = ready.take_committed_entries();
-            let mut light = node.advance(ready);
+            let mut light = node.advance_append(ready);
             transport.send(ours(light.take_messages()));
             for entry in committed.into_iter().chain(light.take_committed_entries()) {
                 let _ = applied.send((id, node.raft.leader_id, entry.data));

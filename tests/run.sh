@@ -146,7 +146,7 @@ for example in "${examples[@]}"; do
 done
 step "benchmarks, briefly" cargo test "${everything[@]}" --locked --bench '*'
 if command -v cargo-deny >/dev/null; then
-    step "dependencies" cargo deny check
+    step "dependencies" cargo deny --workspace check
 else
     skip "cargo-deny: not installed; tests/tidy checks the pins of deny.toml all the same"
 fi

@@ -2,7 +2,7 @@
 
 use semver::{Version, VersionReq};
 
-/// Packages of the lock file that `deny.toml` bans, by its lines `{ crate = "name@<1.2.3", ...`, unless
+/// Packages of the lock file that `deny.toml` bans, by its lines `{ crate = "name:<1.2.3", ...`, unless
 /// nobody depends on them but the ban's `wrappers`. cargo-deny says the same, where it is installed.
 pub(crate) fn below_pins(deny: &str, lock: &str) -> Vec<String> {
     let packages = packages(lock);
@@ -12,7 +12,10 @@ pub(crate) fn below_pins(deny: &str, lock: &str) -> Vec<String> {
         let Some(spec) = line.strip_prefix("{ crate = \"").and_then(|rest| rest.split('"').next()) else {
             continue;
         };
-        let Some((name, versions)) = spec.split_once('@') else { continue };
+        let Some((name, versions)) = spec.split_once(':') else {
+            complaints.push(format!("deny.toml: {spec} has no range: write name:<1.2.3"));
+            continue;
+        };
         let versions = VersionReq::parse(versions).expect("a range of versions");
         let wrappers = line.split_once("wrappers = [").and_then(|(_, rest)| rest.split(']').next());
         let wrappers: Vec<_> = wrappers.unwrap_or_default().split('"').skip(1).step_by(2).collect();
@@ -87,7 +90,7 @@ mod tests {
 
     const LOCK: &str =
         "[[package]]\nname = \"bytes\"\nversion = \"1.10.0\"\nsource = \"registry+https://x\"\n";
-    const DENY: &str = "deny = [\n    { crate = \"bytes@<1.11.1\", reason = \"x\" },\n]";
+    const DENY: &str = "deny = [\n    { crate = \"bytes:<1.11.1\", reason = \"x\" },\n]";
 
     #[test]
     fn a_package_below_its_pin_is_found() {
@@ -114,6 +117,8 @@ mod tests {
     #[test]
     fn a_list_that_bans_nothing_is_found() {
         assert_eq!(below_pins("", LOCK).len(), 1);
+        // Its range would be read as one release.
+        assert_eq!(below_pins(&DENY.replace(':', "@"), &LOCK.replace("1.10.0", "1.11.1")).len(), 2);
     }
 
     #[test]
