@@ -27,12 +27,25 @@ pub(crate) fn node(voters: &[u64], last: u64) -> RawNode<MemStorage> {
 
 /// One round of a host without clients: persists, applies, sends to nobody.
 pub(crate) fn round(node: &mut RawNode<MemStorage>) -> Vec<raft::eraftpb::Message> {
+    persist(node, RawNode::advance_apply)
+}
+
+/// The same of a host that has not come to apply anything but snapshots.
+fn lagging_round(node: &mut RawNode<MemStorage>) -> Vec<raft::eraftpb::Message> {
+    persist(node, |_| {})
+}
+
+fn persist(
+    node: &mut RawNode<MemStorage>,
+    apply: impl Fn(&mut RawNode<MemStorage>),
+) -> Vec<raft::eraftpb::Message> {
     let mut sent = Vec::new();
     while node.has_ready() {
         let mut ready = node.ready();
         sent.extend(ready.take_messages());
         let store = node.store().clone();
-        if !ready.snapshot().is_empty() {
+        let restored = ready.snapshot().get_metadata().index;
+        if restored > 0 {
             store.wl().apply_snapshot(ready.snapshot().clone()).expect("it is newer");
         }
         store.wl().append(ready.entries()).expect("they follow");
@@ -40,19 +53,22 @@ pub(crate) fn round(node: &mut RawNode<MemStorage>) -> Vec<raft::eraftpb::Messag
             store.wl().set_hardstate(state.clone());
         }
         sent.extend(ready.take_persisted_messages());
-        let mut light = node.advance(ready);
+        let mut light = node.advance_append(ready);
         sent.extend(light.take_messages());
-        node.advance_apply();
+        if restored > 0 {
+            node.advance_apply_to(restored);
+        }
+        apply(node);
     }
     sent
 }
 
-/// A follower, a fresh one, a candidate, a leader of three, one alone.
+/// A follower, a fresh one, a candidate, a leader of three, one that has committed in its term, one alone.
 fn node_in(state: usize) -> RawNode<MemStorage> {
     let mut node = match state {
         0 => node(&[1, 2, 3], 6),
         1 => node(&[1, 2, 3], 0),
-        2 | 3 => node(&[1, 2, 3], 6),
+        2..=4 => node(&[1, 2, 3], 6),
         _ => node(&[1], 6),
     };
     if state >= 2 {
@@ -60,13 +76,21 @@ fn node_in(state: usize) -> RawNode<MemStorage> {
         node.raft.campaign(raft::CAMPAIGN_ELECTION);
         round(&mut node);
     }
-    if state == 3 {
-        let kind = Some(MessageType::MsgVoteResp as i32);
-        let term = Some(node.raft.term);
-        let vote = Message { r#type: kind, to: Some(1), from: Some(2), term, ..Message::default() };
-        step(&mut node, vote).expect("a vote");
+    let term = Some(node.raft.term);
+    let answer = |kind: MessageType, index| {
+        let r#type = Some(kind as i32);
+        Message { r#type, to: Some(1), from: Some(2), term, index, ..Message::default() }
+    };
+    if state == 3 || state == 4 {
+        step(&mut node, answer(MessageType::MsgVoteResp, None)).expect("a vote");
         round(&mut node);
         assert_eq!(node.raft.state, raft::StateRole::Leader);
+    }
+    if state == 4 {
+        let last = node.raft.raft_log.last_index();
+        step(&mut node, answer(MessageType::MsgAppResp, Some(last))).expect("an ack");
+        round(&mut node);
+        assert_eq!(node.raft.raft_log.committed, last);
     }
     node
 }
@@ -75,12 +99,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn no_message_that_passes_ends_it(state in 0..5usize, messages in vec(message(), 1..12)) {
+    fn no_message_that_passes_ends_it(state in 0..6usize, lags: bool, messages in vec(message(), 1..12)) {
         let mut node = node_in(state);
         for message in messages {
             let stepped = catch_unwind(AssertUnwindSafe(|| {
                 let _ = step(&mut node, message.clone());
-                round(&mut node)
+                if lags { lagging_round(&mut node) } else { round(&mut node) }
             }));
             prop_assert!(stepped.is_ok(), "{message:?} ends it");
             for message in stepped.unwrap_or_default() {
