@@ -79,7 +79,7 @@ impl Bolt {
     pub(super) fn for_each(
         &self,
         bucket: &str,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<bool> {
         let Some((_, value)) = self.find_bucket(bucket)? else { return Ok(false) };
         let visit: Visit<'_> =
@@ -105,11 +105,12 @@ impl Bolt {
         Ok(found)
     }
 
-    /// `walked`: pages so far. There are no more than the file has.
+    /// `walked`: bytes so far. There are no more than the file has.
     fn walk(&self, id: u64, depth: u32, walked: &mut u64, visit: Visit<'_>) -> Result<()> {
-        *walked += 1;
-        ensure!(*walked <= self.pages && depth > 0, "the pages go round in a circle");
+        ensure!(depth > 0, "the pages go round in a circle");
         let page = self.page(id)?;
+        *walked += page.len() as u64;
+        ensure!(*walked <= self.file_bytes, "the pages go round in a circle");
         match u16_at(&page, 8) {
             Some(LEAF) => visit_leaf(&page, visit),
             Some(BRANCH) => {

@@ -37,13 +37,8 @@ impl Store {
     }
 
     pub(super) fn restore_key(&mut self, kv: KeyValue) {
-        self.remove(&kv.key.clone());
+        self.remove(&kv.key);
         self.insert(kv);
-    }
-
-    /// A database has deletions after what they delete.
-    pub(super) fn restore_deletion(&mut self, key: &[u8]) {
-        self.remove(key);
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&KeyValue> {

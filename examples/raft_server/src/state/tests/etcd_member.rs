@@ -66,11 +66,8 @@ impl Etcd {
         let etcd = Self { child, dir, client, peer_url };
         let began = Instant::now();
         while etcd.etcdctl(&["endpoint", "health"]).is_err() {
-            assert!(
-                began.elapsed() < START,
-                "{}",
-                std::fs::read_to_string(etcd.dir.path().join("log")).unwrap()
-            );
+            let log = std::fs::read_to_string(etcd.dir.path().join("log"));
+            assert!(began.elapsed() < START, "{log:?}");
         }
         Some(etcd)
     }
@@ -318,7 +315,7 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
         entries.len(),
         rows.len()
     );
-    assert_eq!((rows_of(&state), state.revision()), (rows.clone(), revision), "from the log");
+    assert_eq!((rows_of(&state), state.revision()), (rows, revision), "from the log");
     assert_eq!(leases_of(&state), leases);
     assert_eq!((state.log_digest().from, state.log_digest().to), (1, entries.len() as u64));
 
@@ -359,6 +356,8 @@ fn what_is_proposed_is_what_a_member_of_etcd_proposes() {
     // Refused when it is proposed, for the learner is not in step: the form of a promotion is seen elsewhere.
     assert!(etcd.etcdctl(&["member", "promote", &hex]).is_err());
     etcd.etcdctl(&["member", "remove", &hex]).expect("a removal");
+    let saved = etcd.dir.path().join("saved.db");
+    etcd.etcdctl(&["snapshot", "save", saved.to_str().expect("text")]).expect("a snapshot");
     etcd.end();
 
     let entries = wal::entries(&etcd.member_dir());
@@ -401,4 +400,10 @@ fn what_is_proposed_is_what_a_member_of_etcd_proposes() {
         assert_eq!(String::from_utf8_lossy(&ours.encode_to_vec()), String::from_utf8_lossy(&theirs.data));
     }
     assert_eq!(changes.len(), 3);
+
+    let mut state = State::new();
+    entries.iter().for_each(|entry| assert_eq!(state.apply(entry).warning, None));
+    assert!(state.is_removed(learner_id));
+    let loaded = State::load_etcd(b"", &saved, state.applied(), 2, &ConfState::default());
+    assert_same(&loaded.expect("its database"), &state);
 }
