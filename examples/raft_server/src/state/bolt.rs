@@ -39,6 +39,10 @@ const VERSION: u32 = 2;
 /// Page sizes of all systems there are.
 const PAGE_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
+/// What one page may span with its overflow. It holds one value if it has any, and no request to etcd is
+/// as large.
+const SPAN_BYTES_MAX: u64 = 512 << 20;
+
 /// Flags of pages.
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
@@ -133,6 +137,7 @@ impl Bolt {
         let overflow = u64::from(u32_at(&head, 12).unwrap_or_default());
         let bytes = (1 + overflow) * self.page_bytes;
         ensure!(at + bytes <= self.file_bytes, "page {id} goes beyond the end");
+        ensure!(bytes <= SPAN_BYTES_MAX, "page {id} has {bytes} bytes");
         let mut page = vec![0; usize::try_from(bytes)?];
         self.file.read_exact_at(&mut page, at)?;
         Ok(page)

@@ -63,7 +63,7 @@ impl State {
             leases,
             alarms: read_alarms(&bolt)?,
             membership,
-            log_digest: LogDigest::starting_at(index + 1),
+            log_digest: LogDigest::starting_at(index.saturating_add(1)),
             not_understood: 0,
             users,
         })

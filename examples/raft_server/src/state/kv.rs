@@ -101,7 +101,8 @@ impl Store {
 
     /// Begins to write. All that is written until [`Write::end`] has one revision.
     pub(super) fn write<'a>(&'a mut self, leases: &'a mut Leases) -> Write<'a> {
-        Write { revision: self.revision + 1, changed: false, store: self, leases }
+        // It wraps, as in Go: a database may say anything.
+        Write { revision: self.revision.wrapping_add(1), changed: false, store: self, leases }
     }
 
     fn insert(&mut self, kv: KeyValue) {
@@ -138,7 +139,7 @@ impl Write<'_> {
             key,
             create_revision: created,
             mod_revision: self.revision,
-            version: version + 1,
+            version: version.wrapping_add(1),
             value,
             lease,
         });

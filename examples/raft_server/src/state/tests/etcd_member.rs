@@ -298,6 +298,11 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
         let (path, body) = dice.request();
         if etcd.post(path, &body) { granted += 1 } else { refused += 1 }
     }
+    // Longer than a page of its database.
+    for length in [5_000, 40_000, 300_000] {
+        let body = json!({"key": base64(&format!("long {length}")), "value": base64(&"x".repeat(length))});
+        assert!(etcd.post("/v3/kv/put", &body));
+    }
     for number in 0..20 {
         etcd.etcdctl(&["put", &dice.key(), &format!("by etcdctl {number}")]).expect("a put");
     }
