@@ -336,6 +336,22 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
     let loaded = State::load_etcd(&v2_store, &database, index, 2, &conf_state).expect("its own database");
     assert_same(&loaded, &state);
     assert!(State::load_etcd(&v2_store, &database, 5, 2, &conf_state).is_err(), "it is of later");
+    let (mut loaded, mut refused) = (0, 0);
+    let sound = std::fs::read(&saved).expect("readable");
+    for _ in 0..200 {
+        let mut damaged = sound.clone();
+        for _ in 0..1 + dice.below(40) {
+            // What stands at the front of a page: heads, elements, and the first keys.
+            let at = dice.below(sound.len() as u64 / 4_096) * 4_096 + dice.below(400);
+            damaged[at as usize] = dice.below(256) as u8;
+        }
+        std::fs::write(&saved, damaged).expect("written");
+        match State::load_etcd(b"", &saved, index, 2, &conf_state) {
+            Ok(_) => loaded += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    println!("of damaged databases {loaded} were read, {refused} refused");
     let strangers = ConfState { voters: vec![1], ..ConfState::default() };
     assert!(State::load_etcd(&v2_store, &database, index, 2, &strangers).is_err(), "it is of others");
 }
