@@ -196,6 +196,12 @@ impl Dice {
         json!({"compare": compare, "success": success, "failure": failure})
     }
 
+    /// Mostly one that ends.
+    fn alarm(&mut self) -> Value {
+        let action = if self.below(3) == 0 { "ACTIVATE" } else { "DEACTIVATE" };
+        json!({"action": action, "memberID": self.below(2), "alarm": "NOSPACE"})
+    }
+
     fn request(&mut self) -> (&'static str, Value) {
         match self.below(16) {
             0..=5 => ("/v3/kv/put", self.put()),
@@ -203,6 +209,7 @@ impl Dice {
             8..=12 => ("/v3/kv/txn", self.txn(2)),
             13 => ("/v3/lease/grant", json!({"TTL": 1_000 + self.below(9), "ID": 1 + self.below(5)})),
             14 => ("/v3/kv/lease/revoke", json!({"ID": 1 + self.below(5)})),
+            _ if self.below(3) == 0 => ("/v3/maintenance/alarm", self.alarm()),
             _ => ("/v3/kv/compaction", json!({"revision": 1 + self.below(250)})),
         }
     }
@@ -297,6 +304,10 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
     for _ in 0..600 {
         let (path, body) = dice.request();
         if etcd.post(path, &body) { granted += 1 } else { refused += 1 }
+    }
+    for member in 0..2 {
+        let end = json!({"action": "DEACTIVATE", "memberID": member, "alarm": "NOSPACE"});
+        assert!(etcd.post("/v3/maintenance/alarm", &end));
     }
     // Longer than a page of its database.
     for length in [5_000, 40_000, 300_000] {
