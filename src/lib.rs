@@ -109,6 +109,6 @@ pub use transport::MetricsCollector;
 pub use transport::{InjectionStats, Sent, Transport, metrics_of};
 
 /// Compiles the README's quick start.
-#[cfg(all(doctest, feature = "io"))]
+#[cfg(all(doctest, feature = "io", feature = "raft-rs"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -87,6 +87,7 @@ fn a_stopped_transport_leaves_nothing_behind_and_its_peer_learns_it() {
     let pair = Pair::start();
     assert_eq!(pair.one.transport().active_peers(), 1);
     assert!(pair.two.transport().stop().wait(Duration::from_secs(5)));
+    assert!(pair.two.transport().is_stopped() && !pair.one.transport().is_stopped());
     wait_until("the peer is inactive", || pair.one.transport().active_since(2).is_none());
     assert!(pair.one.transport().stop().wait(Duration::from_secs(5)));
     let stats = pair.cores.stats(0).expect("core 0");

@@ -120,9 +120,12 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 install_etcd
 # Everything of ours, with every feature.
 everything=(--workspace --all-features)
+# Those that end by themselves, with the features they want.
+examples=("two_members" "three_nodes --features raft-rs")
 if ! install_protoc; then
     skip "the feature raft-rs and examples/raft_server: no protoc (Debian: apt-get install protobuf-compiler)"
     everything=(--workspace --exclude raft_server --features "io test-support prometheus")
+    examples=("two_members")
 fi
 
 component rustfmt fmt && step "format" cargo fmt --all --check
@@ -137,6 +140,10 @@ step "simulator, all seeds" cargo test --release --no-default-features --feature
 step "models of the crossing" env RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off \
     cargo test --release --no-default-features --locked --lib --target-dir target/loom models::
 step "tests" cargo test "${everything[@]}" --locked --no-fail-fast
+for example in "${examples[@]}"; do
+    # shellcheck disable=SC2086
+    step "example ${example%% *}" timeout 900 cargo run --locked --example $example
+done
 step "benchmarks, briefly" cargo test "${everything[@]}" --locked --bench '*'
 if command -v cargo-deny >/dev/null; then
     step "dependencies" cargo deny check

@@ -97,6 +97,9 @@ pub struct SnapshotArgs {
     /// Bytes per second that the sender may use; none is no limit.
     #[arg(long, value_name = "BYTES")]
     pub rate: Option<u64>,
+    /// How often it is sent; a round that has no limit lasts a few seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
     /// How long heartbeats are measured alone, before.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub alone: Duration,

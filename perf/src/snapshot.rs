@@ -2,8 +2,8 @@
 //! heartbeats beside it.
 //!
 //! ```text
-//!   host thread, every 1 ms ──heartbeat──> transport 1 ══stream══> transport 2: process
-//!                           └──stamp────> plain socket ──────────> plain thread (the control)
+//!   host thread, every 250 us ─heartbeat─> transport 1 ══stream══> transport 2: process
+//!                             └─stamp───> plain socket ──────────> plain thread (the control)
 //!   file ──────────────────────────────> transport 1 ══POST══════> transport 2: file
 //! ```
 //!
@@ -31,12 +31,16 @@ use raftring::{
 use crate::affinity;
 use crate::cli::SnapshotArgs;
 use crate::clock::Clock;
+use crate::compare::table::Spread;
 use crate::meter::histogram;
 use crate::progress::Progress;
 use crate::report::{percentiles_us, print_percentiles};
 
-/// Between two heartbeats.
-const TICK: Duration = Duration::from_millis(1);
+/// Between two heartbeats: often enough for a p99.9 of what lasts three seconds.
+const TICK: Duration = Duration::from_micros(250);
+
+/// The share of messages that are quicker than the latency that is compared.
+const TAIL: f64 = 0.999;
 
 /// As much as the whole process may take beyond what it has before, both ends together.
 const EXTRA_BYTES_MAX: usize = 64 << 20;
@@ -59,19 +63,13 @@ pub fn run(args: &SnapshotArgs, progress: &Progress) -> Result<()> {
 
     let before = resident_bytes()?;
     let peak = Peak::watch(before);
-    progress.say("heartbeats beside the snapshot");
-    let began = Instant::now();
-    let handle = stage.one.send_snapshot(snapshot(), FileSource::open(&file)?);
-    let (beside, ended) = stage.beat(PATIENCE, || handle.outcome().is_some())?;
-    let took = ended.duration_since(began);
+    let mut rounds = Rounds::default();
+    for round in 1..=args.rounds {
+        progress.say(&format!("heartbeats beside the snapshot, round {round}"));
+        rounds.add(stage.round(&file)?)?;
+    }
     let peak = peak.end();
     progress.clear();
-    handle.outcome().context("the snapshot did not end")?.context("the snapshot failed")?;
-    let received = fs::metadata(stage.folder.file(INDEX)).context("it did not arrive")?.len();
-    ensure!(received == handle.size(), "{received} bytes arrived of {}", handle.size());
-
-    let rate = received as f64 / took.as_secs_f64() / 1e6;
-    println!("{} MiB in {:.2} s: {rate:.1} MB/s", received >> 20, took.as_secs_f64());
     let extra = peak.saturating_sub(before);
     println!(
         "resident before {:.1} MiB, at most {:.1} MiB during: {:.1} MiB extra for both ends",
@@ -80,15 +78,73 @@ pub fn run(args: &SnapshotArgs, progress: &Progress) -> Result<()> {
         mib(extra)
     );
     print("alone", &alone)?;
-    print("beside", &beside)?;
+    rounds.print()?;
     stage.stop()?;
     ensure!(extra < EXTRA_BYTES_MAX, "{} bytes extra are over {EXTRA_BYTES_MAX}", extra);
-    if let Some(limit) = args.rate {
-        let off = (rate * 1e6 / limit as f64 - 1.0).abs();
-        println!("limit {:.1} MB/s: off by {:.2} %", limit as f64 / 1e6, off * 100.0);
-        ensure!(off <= RATE_TOLERANCE, "the rate is off by {:.1} %", off * 100.0);
+    args.rate.map_or(Ok(()), |limit| rounds.check_rate(limit as f64))
+}
+
+/// One snapshot, and what was sent beside it.
+struct Round {
+    bytes: u64,
+    took: Duration,
+    beats: Beats,
+}
+
+/// All of them.
+#[derive(Default)]
+struct Rounds {
+    bytes_per_second: Vec<f64>,
+    /// The p99.9 of the heartbeats by that of the control, round by round.
+    ratios: Vec<f64>,
+    all: Option<Beats>,
+}
+
+impl Rounds {
+    fn add(&mut self, round: Round) -> Result<()> {
+        let rate = round.bytes as f64 / round.took.as_secs_f64();
+        let [heartbeat, control] = [&round.beats.heartbeats, &round.beats.control]
+            .map(|latencies| latencies.value_at_quantile(TAIL) as f64 / 1e3);
+        let ratio = heartbeat / control;
+        println!(
+            "{} MiB in {:.2} s: {:.1} MB/s; p99.9 of heartbeats {heartbeat:.1} us, of the control {control:.1} us, ratio {ratio:.2}",
+            round.bytes >> 20,
+            round.took.as_secs_f64(),
+            rate / 1e6
+        );
+        self.bytes_per_second.push(rate);
+        self.ratios.push(ratio);
+        match &mut self.all {
+            None => self.all = Some(round.beats),
+            Some(all) => {
+                all.heartbeats.add(&round.beats.heartbeats)?;
+                all.control.add(&round.beats.control)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn print(&self) -> Result<()> {
+        let all = self.all.as_ref().context("no round")?;
+        print("beside", all)?;
+        let ratio = Spread::of(self.ratios.clone()).context("no round")?;
+        let together =
+            all.heartbeats.value_at_quantile(TAIL) as f64 / all.control.value_at_quantile(TAIL) as f64;
+        println!(
+            "p99.9 of heartbeats by that of the control: {:.2} [{:.2}..{:.2}], {together:.2} over all rounds",
+            ratio.median, ratio.min, ratio.max
+        );
+        Ok(())
+    }
+
+    fn check_rate(&self, limit: f64) -> Result<()> {
+        for rate in &self.bytes_per_second {
+            let off = (rate / limit - 1.0).abs();
+            println!("limit {:.1} MB/s: off by {:.2} %", limit / 1e6, off * 100.0);
+            ensure!(off <= RATE_TOLERANCE, "the rate is off by {:.1} %", off * 100.0);
+        }
+        Ok(())
+    }
 }
 
 /// Latencies of what was sent at the same moments.
@@ -138,6 +194,21 @@ impl Stage {
         let last = args.cores[args.cores.len() - 1];
         let (control, controlled) = start_control(clock, last)?;
         Ok(Self { one, two, cores, folder, receiver, control, controlled, clock })
+    }
+
+    /// Sends the database once.
+    fn round(&self, file: &Path) -> Result<Round> {
+        let began = Instant::now();
+        let handle = self.one.send_snapshot(snapshot(), FileSource::open(file)?);
+        let (beats, ended) = self.beat(PATIENCE, || handle.outcome().is_some())?;
+        let took = ended.duration_since(began);
+        handle.outcome().context("the snapshot did not end")?.context("the snapshot failed")?;
+        let arrived = self.folder.file(INDEX);
+        let bytes = fs::metadata(&arrived).context("it did not arrive")?.len();
+        ensure!(bytes == handle.size(), "{bytes} bytes arrived of {}", handle.size());
+        // Each round writes a new file.
+        fs::remove_file(&arrived).context("it cannot be removed")?;
+        Ok(Round { bytes, took, beats })
     }
 
     /// Heartbeats and stamps until `is_over`, at most for `time`; and when it was.

@@ -38,7 +38,7 @@ pub use lane::{Lane, LaneGuard, LaneLimits, Pushed, Refused, Release};
 pub use load::{Load, least};
 pub use mailbox::Mailbox;
 #[cfg(not(all(test, loom)))]
-pub use pin::{PinError, available_cpus, pin_current_thread};
+pub use pin::{PinError, available_cpus, pin_current_thread, unpin_current_thread};
 pub use rank::Rank;
 pub use segments::{SEGMENT_ITEMS, Segments};
 pub use wager::{Spin, Wager};

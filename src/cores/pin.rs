@@ -45,3 +45,11 @@ pub fn pin_current_thread(cpu: usize) -> Result<(), PinError> {
     set.set(cpu);
     sched_setaffinity(None, &set).map_err(|_| refused())
 }
+
+/// Lets the current thread run on these CPUs, of which [`available_cpus`] told: threads that a pinned
+/// one starts are pinned as it is. Where it is refused nothing changes.
+pub fn unpin_current_thread(cpus: &[usize]) {
+    let mut set = CpuSet::new();
+    cpus.iter().filter(|&&cpu| cpu < CpuSet::MAX_CPU).for_each(|&cpu| set.set(cpu));
+    let _ = sched_setaffinity(None, &set);
+}

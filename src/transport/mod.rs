@@ -146,7 +146,7 @@ impl Transport {
         let urls = parse_urls(urls)?;
         // Held until the letter is posted: the core must hear of comings and goings in their order.
         let mut peers = self.peers_mut();
-        if self.shared.stopped.load(Ordering::SeqCst) {
+        if self.is_stopped() {
             return Err(PeerError::Stopped);
         }
         if peers.contains_key(&id) {
@@ -182,7 +182,7 @@ impl Transport {
         let urls = parse_urls(urls)?;
         // Held until the letter is posted, as in `place_peer`.
         let peers = self.peers();
-        if self.shared.stopped.load(Ordering::SeqCst) {
+        if self.is_stopped() {
             return Err(PeerError::Stopped);
         }
         if peers.contains_key(&id) {
@@ -222,7 +222,7 @@ impl Transport {
         let ending = Ending::new();
         let mut peers = self.peers_mut();
         let to = self.core(core)?;
-        if self.shared.stopped.load(Ordering::SeqCst) {
+        if self.is_stopped() {
             return Err(PeerError::Stopped);
         }
         let Some(peer) = peers.get_mut(&id.into()).filter(|peer| peer.core.index != core) else {
@@ -377,6 +377,12 @@ impl Transport {
         drop(peers);
         drop(cores);
         ending
+    }
+
+    /// True once [`Transport::stop`] was called: then nothing arrives any more, and what is sent is dropped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::SeqCst)
     }
 
     fn set_paused(&self, paused: bool) {

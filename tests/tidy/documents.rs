@@ -31,6 +31,30 @@ pub(crate) fn dead_tests(tree: &Tree, file: &File) -> Vec<String> {
     complaints
 }
 
+/// Lines that the program of the quick start may have.
+const QUICK_LINES_MAX: usize = 100;
+
+/// Rust code of the README that is not that of the example, and an example that is no longer quick.
+pub(crate) fn quick_start(readme: &File, example: &File) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let blocks: Vec<_> = readme.text.split("```rust").skip(1).collect();
+    for block in &blocks {
+        let code = block.split("```").next().unwrap_or_default();
+        let code = code.split_once('\n').map_or("", |(_, code)| code);
+        if !example.text.contains(code) {
+            complaints.push(readme.complain(1, format!("its code is not in {}: copy it", example.path)));
+        }
+    }
+    if blocks.is_empty() {
+        complaints.push(readme.complain(1, "it shows no code: begin with some"));
+    }
+    let lines = example.text.lines().count();
+    if lines >= QUICK_LINES_MAX {
+        complaints.push(example.complain(lines, format!("{QUICK_LINES_MAX} lines or more: leave out")));
+    }
+    complaints
+}
+
 /// Lower-case words, several of them.
 fn is_test_name(name: &str) -> bool {
     name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -77,6 +101,17 @@ mod tests {
             "//! | row | `it_is_there`, `it_is_not`, `Other` |\n//! `not_in_a_table`\nfn it_is_there() {}";
         let tree = Tree { files: vec![File::new("tests/x.rs", text)] };
         assert_eq!(dead_tests(&tree, &tree.files[0]).len(), 1);
+    }
+
+    #[test]
+    fn a_quick_start_that_is_no_longer_the_examples_is_found() {
+        let example = File::new("examples/x.rs", "use a;\n\nfn b() {}\n");
+        let count = |text| quick_start(&File::new("README.md", text), &example).len();
+        assert_eq!(count("```sh\nrun\n```\n```rust,no_run\nfn b() {}\n```\n"), 0);
+        assert_eq!(count("```rust\nfn c() {}\n```\n"), 1);
+        assert_eq!(count("```sh\nrun\n```\n"), 1);
+        let long = File::new("examples/x.rs", &"x\n".repeat(QUICK_LINES_MAX));
+        assert_eq!(quick_start(&File::new("README.md", "```rust\nx\n```"), &long).len(), 1);
     }
 
     #[test]

@@ -87,6 +87,13 @@ fn documents_name_only_what_is_there() {
 }
 
 #[test]
+fn the_quick_start_is_an_example() {
+    let tree = Tree::read();
+    let of = |path| tree.files.iter().find(|file| file.path == path).expect("it is there");
+    assert_tidy(&documents::quick_start(of("README.md"), of("examples/three_nodes.rs")));
+}
+
+#[test]
 fn tables_of_tests_name_only_what_is_there() {
     let tree = Tree::read();
     let tests = tree.rust().filter(|file| file.layer().is_none());

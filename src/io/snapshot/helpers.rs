@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::cores::{available_cpus, unpin_current_thread};
+
 /// What copies a database gives way to what moves heartbeats, on the CPUs that both use.
 const NICE: i32 = 19;
 
@@ -24,6 +26,8 @@ pub(super) struct Helpers {
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
+    /// Where the process may run: helpers are started by cores, and are not to share their CPUs.
+    cpus: Vec<usize>,
 }
 
 /// Bounded by who may ask: a snapshot has one job at a time, and one more to end it.
@@ -36,8 +40,10 @@ struct State {
 }
 
 impl Helpers {
+    /// To be called by a thread that is not pinned.
     pub(super) fn new(threads_max: usize) -> Self {
-        Self { shared: Arc::default(), threads_max }
+        let shared = Shared { cpus: available_cpus(), ..Shared::default() };
+        Self { shared: Arc::new(shared), threads_max }
     }
 
     /// Runs a job on a helper, later. Without a thread, and none to be had, the job is dropped.
@@ -84,6 +90,7 @@ impl Shared {
     }
 
     fn work(&self) {
+        unpin_current_thread(&self.cpus);
         // Of the calling thread alone, on Linux. Where it is refused the thread stays as it is.
         let _ = rustix::process::nice(NICE);
         while let Some(job) = self.next() {
@@ -139,6 +146,20 @@ mod tests {
         }
         assert!(helpers.shared.lock().threads <= 2);
         drop(go_on);
+    }
+
+    #[test]
+    fn a_helper_of_a_pinned_thread_is_not_pinned() {
+        let helpers = Helpers::new(1);
+        let (tell, told) = channel();
+        let all = available_cpus();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                crate::cores::pin_current_thread(all[0]).expect("it is one of ours");
+                helpers.run(move || tell.send(available_cpus()).unwrap_or_default());
+            });
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)).expect("done"), all);
     }
 
     #[test]
