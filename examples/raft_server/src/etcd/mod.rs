@@ -1,6 +1,5 @@
 //! etcd's words: what its members put into the log, ask each other, and keep in their databases.
 
-pub(crate) mod duties;
 pub(crate) mod id;
 pub(crate) mod internal;
 pub(crate) mod member;

@@ -10,7 +10,7 @@ use raftring::routes::Answer;
 
 use super::leases::{LeaseClock, Renewal};
 use super::question::read_parts;
-use super::versions::{self, VersionMonitor};
+use super::versions;
 use super::{Question, View, answer, check_promotion, promoted};
 use crate::etcd::member::{Attributes, Member};
 use crate::etcd::mvccpb::{LeaseInternalRequest, LeaseInternalResponse};
@@ -200,17 +200,6 @@ fn the_clusters_version_is_the_lowest_and_only_rises() {
     apply(&mut state, request::cluster_version(1, ClusterVersion::new(3, 5), None));
     assert_eq!(propose(&state, &all("3.6.0")), None);
     assert_eq!(propose(&state, &all("3.4.23")), None);
-}
-
-#[test]
-fn only_a_leader_looks_at_versions_and_not_too_often() {
-    let (mut monitor, now) = (VersionMonitor::default(), Instant::now());
-    assert!(!monitor.is_due(now));
-    monitor.lead(now);
-    assert!(monitor.is_due(now) && !monitor.is_due(now + Duration::from_secs(3)));
-    assert!(monitor.is_due(now + Duration::from_secs(4)));
-    monitor.follow();
-    assert!(!monitor.is_due(now + Duration::from_secs(100)));
 }
 
 #[test]
