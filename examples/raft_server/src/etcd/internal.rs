@@ -195,3 +195,59 @@ pub(crate) fn read(data: &[u8]) -> Result<EntryRequest, prost::DecodeError> {
         None => EntryRequest::V3(Box::new(request)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::v2::Effect;
+
+    fn v2(method: &str, path: &str) -> v2::Request {
+        let put = v2::Request::put(7, path.to_owned(), b"value".to_vec());
+        v2::Request { method: Some(method.into()), ..put }
+    }
+
+    #[test]
+    fn a_bare_request_of_the_second_version_is_told_apart() {
+        for method in ["PUT", "POST", "DELETE", "QGET", "SYNC", "GET"] {
+            for path in ["/1/key", "/0/version", ""] {
+                let request = v2(method, path);
+                let read = read(&request.encode_to_vec()).expect("readable");
+                assert_eq!(read, EntryRequest::V2(Box::new(request)), "{method} {path}");
+            }
+        }
+        let wrapped = InternalRaftRequest { v2: Some(v2("PUT", "/1/a")), ..InternalRaftRequest::default() };
+        assert!(matches!(read(&wrapped.encode_to_vec()), Ok(EntryRequest::V2(_))));
+        assert_eq!(read(b""), Ok(EntryRequest::Empty));
+        assert!(read(b"\xff").is_err());
+    }
+
+    /// As 3.4.23 wrote them into its log.
+    #[test]
+    fn entries_of_etcd_3_4_are_read() {
+        let put = b"\x22\x08\x0a\x02k1\x12\x02v1\xa2\x06\x0a\x08\x85\xce\xa7\xee\x9d\xc2\xa8\xe4\x12";
+        let Ok(EntryRequest::V3(request)) = read(put) else { panic!("a put") };
+        assert_eq!(request.request_id(), 0x12c8_a211_ddc9_e705);
+        let put = request.put.expect("a put");
+        assert_eq!((&put.key[..], &put.value[..]), (&b"k1"[..], &b"v1"[..]));
+        let version = b"\x08\x84\xce\xa7\xee\x9d\xc2\xa8\xe4\x12\x12\x03PUT\x1a\x0a/0/version\x22\x053.4.0\
+            \x28\x00\x32\x00\x38\x00\x48\x00\x50\x00\x58\x00\x60\x00\x68\x00\x70\x00\x78\x00\x80\x01\x00";
+        let Ok(EntryRequest::V2(request)) = read(version) else { panic!("a request of the second version") };
+        assert_eq!(request.effect(), Effect::ClusterVersion(b"3.4.0"));
+        assert_eq!(request.encode_to_vec(), version);
+    }
+
+    #[test]
+    fn only_a_plain_put_has_an_effect_on_the_members() {
+        let path = "/0/members/1f/attributes";
+        let attributes = Effect::Attributes { member: 0x1f, json: b"value" };
+        assert_eq!(v2("PUT", path).effect(), attributes);
+        assert_eq!(v2("DELETE", path).effect(), Effect::None);
+        assert_eq!(v2::Request { prev_exist: Some(true), ..v2("PUT", path) }.effect(), Effect::None);
+        assert_eq!(v2::Request { prev_index: Some(3), ..v2("PUT", path) }.effect(), Effect::None);
+        for other in ["/0/members/1f/raftAttributes", "/0/members/xyz/attributes", "/1/version", ""] {
+            assert_eq!(v2("PUT", other).effect(), Effect::None, "{other}");
+        }
+        let not_text = v2::Request { path: Some(vec![0xff]), ..v2("PUT", "") };
+        assert_eq!(not_text.effect(), Effect::None);
+    }
+}

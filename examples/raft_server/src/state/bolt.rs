@@ -39,6 +39,10 @@ const VERSION: u32 = 2;
 /// Page sizes of all systems there are.
 const PAGE_BYTES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
+/// What one page may span with its overflow. It holds one value if it has any, and no request to etcd is
+/// as large.
+const SPAN_BYTES_MAX: u64 = 512 << 20;
+
 /// Flags of pages.
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
@@ -79,7 +83,7 @@ impl Bolt {
     pub(super) fn for_each(
         &self,
         bucket: &str,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
     ) -> Result<bool> {
         let Some((_, value)) = self.find_bucket(bucket)? else { return Ok(false) };
         let visit: Visit<'_> =
@@ -105,11 +109,12 @@ impl Bolt {
         Ok(found)
     }
 
-    /// `walked`: pages so far. There are no more than the file has.
+    /// `walked`: bytes so far. There are no more than the file has.
     fn walk(&self, id: u64, depth: u32, walked: &mut u64, visit: Visit<'_>) -> Result<()> {
-        *walked += 1;
-        ensure!(*walked <= self.pages && depth > 0, "the pages go round in a circle");
+        ensure!(depth > 0, "the pages go round in a circle");
         let page = self.page(id)?;
+        *walked += page.len() as u64;
+        ensure!(*walked <= self.file_bytes, "the pages go round in a circle");
         match u16_at(&page, 8) {
             Some(LEAF) => visit_leaf(&page, visit),
             Some(BRANCH) => {
@@ -132,6 +137,7 @@ impl Bolt {
         let overflow = u64::from(u32_at(&head, 12).unwrap_or_default());
         let bytes = (1 + overflow) * self.page_bytes;
         ensure!(at + bytes <= self.file_bytes, "page {id} goes beyond the end");
+        ensure!(bytes <= SPAN_BYTES_MAX, "page {id} has {bytes} bytes");
         let mut page = vec![0; usize::try_from(bytes)?];
         self.file.read_exact_at(&mut page, at)?;
         Ok(page)

@@ -52,7 +52,7 @@ impl State {
             "a database of another cluster"
         );
         let mut users = false;
-        bolt.for_each("auth", &mut |key, value| {
+        bolt.for_each("auth", |key, value| {
             users |= key == b"authEnabled" && value == [1];
             Ok(())
         })?;
@@ -63,7 +63,7 @@ impl State {
             leases,
             alarms: read_alarms(&bolt)?,
             membership,
-            log_digest: LogDigest::starting_at(index + 1),
+            log_digest: LogDigest::starting_at(index.saturating_add(1)),
             not_understood: 0,
             users,
         })
@@ -73,7 +73,7 @@ impl State {
 /// One of the eight-byte numbers in `meta`.
 fn number(bolt: &Bolt, name: &str) -> Result<Option<u64>> {
     let mut found = None;
-    bolt.for_each("meta", &mut |key, value| {
+    bolt.for_each("meta", |key, value| {
         if key == name.as_bytes() {
             found = Some(u64::from_be_bytes(value.try_into().context("a number in `meta`")?));
         }
@@ -85,7 +85,7 @@ fn number(bolt: &Bolt, name: &str) -> Result<Option<u64>> {
 /// A compaction's revision: the first 8 of 17 bytes.
 fn compacted(bolt: &Bolt) -> Result<i64> {
     let mut compacted = -1;
-    bolt.for_each("meta", &mut |key, value| {
+    bolt.for_each("meta", |key, value| {
         if key == b"scheduledCompactRev" || key == b"finishedCompactRev" {
             let main = value.first_chunk().context("a revision in `meta`")?;
             compacted = compacted.max(i64::from_be_bytes(*main));
@@ -98,7 +98,7 @@ fn compacted(bolt: &Bolt) -> Result<i64> {
 fn read_keys(bolt: &Bolt) -> Result<(Store, Leases)> {
     let mut keys: HashMap<bytes::Bytes, KeyValue> = HashMap::new();
     let mut revision = 0;
-    let found = bolt.for_each("key", &mut |key, value| {
+    let found = bolt.for_each("key", |key, value| {
         let main = *key.first_chunk().context("a revision that is too short")?;
         revision = revision.max(i64::from_be_bytes(main));
         ensure!(key.len() >= REVISION_BYTES, "a revision that is too short");
@@ -112,7 +112,7 @@ fn read_keys(bolt: &Bolt) -> Result<(Store, Leases)> {
     })?;
     ensure!(found, "a database without keys");
     let mut leases = Leases::default();
-    bolt.for_each("lease", &mut |_, value| {
+    bolt.for_each("lease", |_, value| {
         let lease = mvccpb::Lease::decode(value).context("a lease that cannot be read")?;
         leases.restore(lease.id, lease.ttl, lease.remaining_ttl);
         Ok(())
@@ -127,7 +127,7 @@ fn read_keys(bolt: &Bolt) -> Result<(Store, Leases)> {
 
 fn read_alarms(bolt: &Bolt) -> Result<Alarms> {
     let mut alarms = Alarms::default();
-    bolt.for_each("alarm", &mut |key, _| {
+    bolt.for_each("alarm", |key, _| {
         let alarm = AlarmMember::decode(key).context("an alarm that cannot be read")?;
         alarms.restore(alarm.alarm, alarm.member_id);
         Ok(())
@@ -138,15 +138,15 @@ fn read_alarms(bolt: &Bolt) -> Result<Alarms> {
 /// From the database.
 fn read_members(bolt: &Bolt) -> Result<Membership> {
     let mut membership = Membership::default();
-    bolt.for_each("members", &mut |_, value| {
+    bolt.for_each("members", |_, value| {
         membership.restore(serde_json::from_slice::<Member>(value).context("a member that cannot be read")?);
         Ok(())
     })?;
-    bolt.for_each("members_removed", &mut |key, _| {
+    bolt.for_each("members_removed", |key, _| {
         membership.restore_removed(member_id(str::from_utf8(key)?)?);
         Ok(())
     })?;
-    bolt.for_each("cluster", &mut |key, value| {
+    bolt.for_each("cluster", |key, value| {
         match key {
             b"clusterVersion" => membership.set_version(version(str::from_utf8(value)?)?),
             b"downgrade" => {
@@ -169,7 +169,7 @@ struct Node {
     #[serde(default, rename = "Value")]
     value: String,
     #[serde(default, rename = "Children")]
-    children: Option<HashMap<String, Node>>,
+    children: Option<HashMap<String, Self>>,
 }
 
 #[derive(Debug, Deserialize)]

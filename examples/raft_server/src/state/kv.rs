@@ -37,13 +37,8 @@ impl Store {
     }
 
     pub(super) fn restore_key(&mut self, kv: KeyValue) {
-        self.remove(&kv.key.clone());
+        self.remove(&kv.key);
         self.insert(kv);
-    }
-
-    /// A database has deletions after what they delete.
-    pub(super) fn restore_deletion(&mut self, key: &[u8]) {
-        self.remove(key);
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&KeyValue> {
@@ -106,7 +101,8 @@ impl Store {
 
     /// Begins to write. All that is written until [`Write::end`] has one revision.
     pub(super) fn write<'a>(&'a mut self, leases: &'a mut Leases) -> Write<'a> {
-        Write { revision: self.revision + 1, changed: false, store: self, leases }
+        // It wraps, as in Go: a database may say anything.
+        Write { revision: self.revision.wrapping_add(1), changed: false, store: self, leases }
     }
 
     fn insert(&mut self, kv: KeyValue) {
@@ -143,7 +139,7 @@ impl Write<'_> {
             key,
             create_revision: created,
             mod_revision: self.revision,
-            version: version + 1,
+            version: version.wrapping_add(1),
             value,
             lease,
         });

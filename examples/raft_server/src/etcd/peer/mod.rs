@@ -14,6 +14,8 @@
 mod answers;
 pub(crate) mod leases;
 mod question;
+#[cfg(test)]
+mod tests;
 pub(crate) mod versions;
 
 pub(crate) use answers::{View, answer, check_promotion, promoted};

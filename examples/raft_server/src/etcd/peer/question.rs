@@ -29,39 +29,43 @@ pub(crate) enum Question {
 /// # Errors
 /// The answer to one that cannot be read, or is for nothing that is served.
 pub(crate) fn read(request: &Request) -> Result<Question, Answer> {
-    match request.path.as_str() {
-        "/members" => get(request, Question::Members),
-        "/version" => get(request, Question::Version),
-        "/downgrade/enabled" => get(request, Question::DowngradeEnabled),
-        "/leases" => lease(request, || {
-            let request = LeaseKeepAliveRequest::decode(request.body.as_ref()).ok()?;
+    read_parts(&request.method, &request.path, &request.body)
+}
+
+pub(super) fn read_parts(method: &str, path: &str, body: &[u8]) -> Result<Question, Answer> {
+    match path {
+        "/members" => get(method, Question::Members),
+        "/version" => get(method, Question::Version),
+        "/downgrade/enabled" => get(method, Question::DowngradeEnabled),
+        "/leases" => lease(method, || {
+            let request = LeaseKeepAliveRequest::decode(body).ok()?;
             Some(Question::KeepAlive { lease: request.id })
         }),
-        "/leases/internal" => lease(request, || {
-            let request = LeaseInternalRequest::decode(request.body.as_ref()).ok()?.time_to_live?;
+        "/leases/internal" => lease(method, || {
+            let request = LeaseInternalRequest::decode(body).ok()?.time_to_live?;
             Some(Question::TimeToLive { lease: request.id, keys: request.keys })
         }),
         path => match path.strip_prefix("/members/promote/") {
-            Some(id) => promote(request, id),
+            Some(id) => promote(method, id),
             None => Err(Answer::not_found()),
         },
     }
 }
 
-fn get(request: &Request, question: Question) -> Result<Question, Answer> {
-    if request.method == "GET" { Ok(question) } else { Err(Answer::method_not_allowed("GET")) }
+fn get(method: &str, question: Question) -> Result<Question, Answer> {
+    if method == "GET" { Ok(question) } else { Err(Answer::method_not_allowed("GET")) }
 }
 
-fn lease(request: &Request, read: impl FnOnce() -> Option<Question>) -> Result<Question, Answer> {
-    if request.method != "POST" {
+fn lease(method: &str, read: impl FnOnce() -> Option<Question>) -> Result<Question, Answer> {
+    if method != "POST" {
         // Without `Allow`, as etcd.
         return Err(text(405, "Method Not Allowed"));
     }
     read().ok_or_else(|| text(400, "error unmarshalling request"))
 }
 
-fn promote(request: &Request, id: &str) -> Result<Question, Answer> {
-    if request.method != "POST" {
+fn promote(method: &str, id: &str) -> Result<Question, Answer> {
+    if method != "POST" {
         return Err(Answer::method_not_allowed("POST"));
     }
     let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());

@@ -49,7 +49,9 @@ fn meta(id: u64, root: u64, transaction: u64) -> Vec<u8> {
     page(id, 4, &[], &meta, 1)
 }
 
-fn pairs(from: usize, to: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn pairs(from: usize, to: usize) -> Pairs {
     (from..to).map(|n| (format!("key {n:03}").into_bytes(), vec![n as u8; n])).collect()
 }
 
@@ -87,10 +89,10 @@ fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// All pairs of a bucket; `None` if there is none.
-fn read(bytes: &[u8], bucket: &str) -> anyhow::Result<Option<Vec<(Vec<u8>, Vec<u8>)>>> {
+fn read(bytes: &[u8], bucket: &str) -> anyhow::Result<Option<Pairs>> {
     let (_dir, path) = file(bytes);
     let mut pairs = Vec::new();
-    let found = Bolt::open(&path)?.for_each(bucket, &mut |key, value| {
+    let found = Bolt::open(&path)?.for_each(bucket, |key, value| {
         pairs.push((key.to_vec(), value.to_vec()));
         Ok(())
     })?;

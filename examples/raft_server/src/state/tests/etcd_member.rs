@@ -66,11 +66,8 @@ impl Etcd {
         let etcd = Self { child, dir, client, peer_url };
         let began = Instant::now();
         while etcd.etcdctl(&["endpoint", "health"]).is_err() {
-            assert!(
-                began.elapsed() < START,
-                "{}",
-                std::fs::read_to_string(etcd.dir.path().join("log")).unwrap()
-            );
+            let log = std::fs::read_to_string(etcd.dir.path().join("log"));
+            assert!(began.elapsed() < START, "{log:?}");
         }
         Some(etcd)
     }
@@ -199,6 +196,12 @@ impl Dice {
         json!({"compare": compare, "success": success, "failure": failure})
     }
 
+    /// Mostly one that ends.
+    fn alarm(&mut self) -> Value {
+        let action = if self.below(3) == 0 { "ACTIVATE" } else { "DEACTIVATE" };
+        json!({"action": action, "memberID": self.below(2), "alarm": "NOSPACE"})
+    }
+
     fn request(&mut self) -> (&'static str, Value) {
         match self.below(16) {
             0..=5 => ("/v3/kv/put", self.put()),
@@ -206,6 +209,7 @@ impl Dice {
             8..=12 => ("/v3/kv/txn", self.txn(2)),
             13 => ("/v3/lease/grant", json!({"TTL": 1_000 + self.below(9), "ID": 1 + self.below(5)})),
             14 => ("/v3/kv/lease/revoke", json!({"ID": 1 + self.below(5)})),
+            _ if self.below(3) == 0 => ("/v3/maintenance/alarm", self.alarm()),
             _ => ("/v3/kv/compaction", json!({"revision": 1 + self.below(250)})),
         }
     }
@@ -301,6 +305,15 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
         let (path, body) = dice.request();
         if etcd.post(path, &body) { granted += 1 } else { refused += 1 }
     }
+    for member in 0..2 {
+        let end = json!({"action": "DEACTIVATE", "memberID": member, "alarm": "NOSPACE"});
+        assert!(etcd.post("/v3/maintenance/alarm", &end));
+    }
+    // Longer than a page of its database.
+    for length in [5_000, 40_000, 300_000] {
+        let body = json!({"key": base64(&format!("long {length}")), "value": base64(&"x".repeat(length))});
+        assert!(etcd.post("/v3/kv/put", &body));
+    }
     for number in 0..20 {
         etcd.etcdctl(&["put", &dice.key(), &format!("by etcdctl {number}")]).expect("a put");
     }
@@ -318,7 +331,7 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
         entries.len(),
         rows.len()
     );
-    assert_eq!((rows_of(&state), state.revision()), (rows.clone(), revision), "from the log");
+    assert_eq!((rows_of(&state), state.revision()), (rows, revision), "from the log");
     assert_eq!(leases_of(&state), leases);
     assert_eq!((state.log_digest().from, state.log_digest().to), (1, entries.len() as u64));
 
@@ -334,6 +347,22 @@ fn a_member_of_etcd_and_the_state_agree_on_every_key() {
     let loaded = State::load_etcd(&v2_store, &database, index, 2, &conf_state).expect("its own database");
     assert_same(&loaded, &state);
     assert!(State::load_etcd(&v2_store, &database, 5, 2, &conf_state).is_err(), "it is of later");
+    let (mut loaded, mut refused) = (0, 0);
+    let sound = std::fs::read(&saved).expect("readable");
+    for _ in 0..200 {
+        let mut damaged = sound.clone();
+        for _ in 0..1 + dice.below(40) {
+            // What stands at the front of a page: heads, elements, and the first keys.
+            let at = dice.below(sound.len() as u64 / 4_096) * 4_096 + dice.below(400);
+            damaged[at as usize] = dice.below(256) as u8;
+        }
+        std::fs::write(&saved, damaged).expect("written");
+        match State::load_etcd(b"", &saved, index, 2, &conf_state) {
+            Ok(_) => loaded += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    println!("of damaged databases {loaded} were read, {refused} refused");
     let strangers = ConfState { voters: vec![1], ..ConfState::default() };
     assert!(State::load_etcd(&v2_store, &database, index, 2, &strangers).is_err(), "it is of others");
 }
@@ -359,6 +388,8 @@ fn what_is_proposed_is_what_a_member_of_etcd_proposes() {
     // Refused when it is proposed, for the learner is not in step: the form of a promotion is seen elsewhere.
     assert!(etcd.etcdctl(&["member", "promote", &hex]).is_err());
     etcd.etcdctl(&["member", "remove", &hex]).expect("a removal");
+    let saved = etcd.dir.path().join("saved.db");
+    etcd.etcdctl(&["snapshot", "save", saved.to_str().expect("text")]).expect("a snapshot");
     etcd.end();
 
     let entries = wal::entries(&etcd.member_dir());
@@ -401,4 +432,10 @@ fn what_is_proposed_is_what_a_member_of_etcd_proposes() {
         assert_eq!(String::from_utf8_lossy(&ours.encode_to_vec()), String::from_utf8_lossy(&theirs.data));
     }
     assert_eq!(changes.len(), 3);
+
+    let mut state = State::new();
+    entries.iter().for_each(|entry| assert_eq!(state.apply(entry).warning, None));
+    assert!(state.is_removed(learner_id));
+    let loaded = State::load_etcd(b"", &saved, state.applied(), 2, &ConfState::default());
+    assert_same(&loaded.expect("its database"), &state);
 }

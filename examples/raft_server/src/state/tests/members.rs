@@ -85,7 +85,8 @@ fn a_change_that_is_not_valid_changes_nothing() {
     let url = |port: u16| vec![format!("http://127.0.0.1:{port}")];
     let learner = Member { is_learner: true, ..member(5, 5) };
     let other_id = ConfChange { node_id: Some(6), ..request::add_member(1, &member(5, 5)) };
-    let no_json = ConfChange { context: Some(Bytes::from_static(b"{")), ..other_id.clone() };
+    let no_json = ConfChange { context: Some(Bytes::from_static(b"{")), ..request::remove_member(1, 6) };
+    let no_json = ConfChange { r#type: Some(0), ..no_json };
     for (change, refusal) in [
         (request::add_member(1, &member(1, 9)), Refusal::MemberExists),
         (request::add_member(1, &member(5, 1)), Refusal::PeerUrlExists),
