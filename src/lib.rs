@@ -71,6 +71,8 @@ pub mod metrics;
 mod models;
 pub mod proto;
 pub mod raft;
+#[cfg(feature = "raft-rs")]
+pub mod raft_rs;
 pub mod raftpb;
 #[cfg(feature = "io")]
 pub mod routes;

@@ -3,7 +3,7 @@
 use crate::source::{File, has_word};
 
 /// What each layer stands on, itself aside. What is not listed may name everything.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("sync", &[]),
     ("raftpb", &[]),
     ("buf", &["sync"]),
@@ -11,6 +11,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("id", &[]),
     ("snapshot", &[]),
     ("raft", &["id", "raftpb", "snapshot"]),
+    ("raft_rs", &["raftpb"]),
     ("proto", &["buf", "id", "raft", "raftpb"]),
     ("error", &["cores", "id"]),
     ("event", &["cores", "id", "proto", "raftpb"]),
