@@ -35,10 +35,14 @@ pub struct Door {
 
 impl Door {
     pub fn new(kind: Kind, client: SocketAddr) -> Self {
+        Self::with_timeout(kind, client, REQUEST_TIMEOUT)
+    }
+
+    pub fn with_timeout(kind: Kind, client: SocketAddr, timeout: Duration) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_global(Some(timeout))
             .proxy(None);
         Self { kind, client, agent: config.build().into() }
     }

@@ -22,13 +22,25 @@ pub struct Load {
     stopped: AtomicBool,
     /// Acknowledged writes after which clients stop by themselves.
     goal: usize,
+    /// Of each client, between two requests.
+    pause: Duration,
     history: Mutex<History>,
 }
 
 impl Load {
     pub fn new(goal: usize) -> Self {
         let stopped = AtomicBool::new(false);
-        Self { acknowledged: AtomicUsize::new(0), stopped, goal, history: Mutex::default() }
+        Self {
+            acknowledged: AtomicUsize::new(0),
+            stopped,
+            goal,
+            pause: Duration::ZERO,
+            history: Mutex::default(),
+        }
+    }
+
+    pub fn with_pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     pub fn acknowledged(&self) -> usize {
@@ -48,10 +60,11 @@ impl Load {
         let mut client =
             Client { number, writes: 0, door: number % doors.len(), history: History::default() };
         while !self.is_over() {
+            std::thread::sleep(self.pause);
             if client.write(doors) {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            if client.writes % 2 == 0 {
+            if client.writes.is_multiple_of(2) {
                 client.read(doors);
             }
         }
