@@ -26,4 +26,5 @@ mod partition;
 mod process;
 mod restarts;
 mod status;
+mod torn;
 mod wait;

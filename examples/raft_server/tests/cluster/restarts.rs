@@ -1,13 +1,10 @@
 //! All members at once: killed in the middle of everything, or ended in order.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use crate::alone::print_and_check;
 use crate::cluster::Cluster;
 use crate::load::{self, Load};
 use crate::member::Kind;
+use crate::torn;
 use crate::wait::until_so;
 
 /// Acknowledged writes from one kill to the next.
@@ -20,8 +17,7 @@ const CLIENTS: usize = 8;
 /// Goal: what was acknowledged is there after all members died at once, whatever they were writing.
 ///
 /// Method: SIGKILL to all while clients write, snapshots every 100 entries, so that kills meet them.
-/// Before every second start the newest file of each log gets a torn tail: what a disk holds of a write that
-/// the machine did not live to end. The history, with a last read of every key, is checked.
+/// Before every second start each log gets a torn tail. The history, with a last read of every key, is checked.
 #[test]
 fn all_members_killed_at_once_lose_nothing_that_was_acknowledged() {
     let mut cluster = Cluster::start(&[Kind::Raftring; 3], &["--snapshot-count", "100"]);
@@ -33,7 +29,8 @@ fn all_members_killed_at_once_lose_nothing_that_was_acknowledged() {
             until_so("the next kill's turn", || load.acknowledged() >= kill * WRITES);
             cluster.kill_all();
             if kill % 2 == 0 {
-                torn += cluster.members.iter().map(|member| tear(&member.data())).sum::<usize>();
+                cluster.members.iter().for_each(|member| torn::tear(&member.data()));
+                torn += cluster.members.len();
             }
             cluster.start_all();
             cluster.wait_for_leader();
@@ -46,22 +43,8 @@ fn all_members_killed_at_once_lose_nothing_that_was_acknowledged() {
     print_and_check(&history);
     let applied = cluster.assert_digests_agree();
     println!("{KILLS} kills of all three, {torn} torn logs; three logs of {applied} entries agree");
-    let snapshots = files(&cluster[0].data()).len();
+    let snapshots = torn::files(&cluster[0].data()).len();
     println!("{snapshots} files in a member's folder after all");
-}
-
-/// Half of a record behind the last one of each log; how many were torn.
-fn tear(data: &Path) -> usize {
-    let logs = files(data).into_iter().filter(|path| path.extension().is_some_and(|end| end == "raftlog"));
-    let Some(newest) = logs.max() else { return 0 };
-    let mut file = File::options().append(true).open(newest).expect("it is a member's log");
-    file.write_all(&[0x5a; 61]).expect("room");
-    1
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 /// Goal: SIGTERM ends a member in order, with status 0; all of them come back as they were.
