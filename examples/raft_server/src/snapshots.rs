@@ -23,6 +23,10 @@ use crate::state::State;
 /// What is written at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Free space that a snapshot must leave for the log beside it, with what it takes itself when it is made a
+/// file of ours. A part of the disk would be too much of a large one: a member without a snapshot is of no use.
+const RESERVED_BYTES: u64 = 256 << 20;
+
 const PART: &str = "new.part";
 
 /// The folder of our own files.
@@ -48,7 +52,8 @@ impl Snapshots {
         if received.exists() {
             fs::remove_dir_all(&received)?;
         }
-        Ok(Self { folder, received: SnapshotFolder::open(received)? })
+        let received = SnapshotFolder::open(received)?.with_reserve(RESERVED_BYTES, 0);
+        Ok(Self { folder, received })
     }
 
     /// Where the transport puts what comes.

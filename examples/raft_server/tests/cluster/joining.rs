@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::etcdctl::{self, etcdctl};
 use crate::keys;
 use crate::member::Kind::{Etcd, Raftring};
-use crate::wait::until_so;
+use crate::wait::{until, until_so};
 
 /// Keys that are there before it joins.
 const KEYS: usize = 100;
@@ -45,8 +45,7 @@ fn join(cluster: &mut Cluster) -> usize {
     joins.state = "existing";
     let (name, url) = (joins.name.clone(), joins.peer_url());
     let at = cluster.members.len() - 1;
-    let out =
-        etcdctl(&cluster[0], &["member", "add", &name, "--peer-urls", &url]).expect("a majority agrees");
+    let out = change_members(cluster, 0, &["add", &name, "--peer-urls", &url]);
     // etcdctl prints what the new one has to be told, in whatever order.
     let told = out.lines().find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER=")).expect("a cluster");
     cluster[at].cluster = told.trim_matches('"').to_owned();
@@ -62,6 +61,17 @@ fn join(cluster: &mut Cluster) -> usize {
     let keys = keys::assert_same_on_all(cluster);
     println!("{name} joined as {id}, led, and has all {keys} keys");
     at
+}
+
+/// `etcdctl member`, as soon as it is allowed: an etcd changes nothing before its connections to a majority
+/// are five seconds old.
+fn change_members(cluster: &Cluster, member: usize, change: &[&str]) -> String {
+    until("a cluster that etcd takes for healthy", || {
+        match etcdctl(&cluster[member], &[&["member"], change].concat()) {
+            Err(why) if why.contains("unhealthy cluster") => None,
+            changed => Some(changed.expect("a majority agrees")),
+        }
+    })
 }
 
 /// It published its name and where clients reach it, as etcd members do.
@@ -88,7 +98,7 @@ fn remove(cluster: &mut Cluster, member: usize, fate: Fate) {
         cluster.wait_for_leader();
         lived = cluster[member].log().len();
     }
-    let out = etcdctl(&cluster[1], &["member", "remove", &id]).expect("a majority agrees");
+    let out = change_members(cluster, 1, &["remove", &id]);
     assert!(out.contains("removed"), "{out}");
     if fate == Fate::IsDead {
         cluster[member].start();
