@@ -54,7 +54,8 @@ impl Identity {
     /// A member that was here before and has lost its log would vote a second time.
     fn check_is_new(&self) -> Result<()> {
         let others = self.members.iter().filter(|member| member.id != self.id);
-        let Some((cluster, members)) = others.flat_map(|member| &member.peer_urls).find_map(|url| ask(url).ok())
+        let Some((cluster, members)) =
+            others.flat_map(|member| &member.peer_urls).find_map(|url| ask(url).ok())
         else {
             return Ok(());
         };
@@ -79,7 +80,9 @@ impl Identity {
             match ask(url) {
                 Ok((cluster, members)) => {
                     let this = members.iter().find(|member| member.peer_urls == own).with_context(|| {
-                        format!("the cluster has no member at {own:?}: add it first, as with `etcdctl member add`")
+                        format!(
+                            "the cluster has no member at {own:?}: add it first, as with `etcdctl member add`"
+                        )
                     })?;
                     let identity = Self { id: this.id, cluster: cluster.0, members: members.clone() };
                     identity.begin(log, &[], Vec::new())?;

@@ -68,10 +68,16 @@ impl Observer for Peers {
                 diary::note(format!("peer {peer} is inactive: {reason}"));
             }
             Event::SnapshotSendEnded { peer, index, bytes, error } => {
-                diary::note(format!("snapshot {index} to {peer}, {bytes} bytes: {}", outcome(error.as_ref())));
+                diary::note(format!(
+                    "snapshot {index} to {peer}, {bytes} bytes: {}",
+                    outcome(error.as_ref())
+                ));
             }
             Event::SnapshotReceiveEnded { peer, index, bytes, refusal } => {
-                diary::note(format!("snapshot {index} of {peer}, {bytes} bytes: {}", outcome(refusal.as_ref())));
+                diary::note(format!(
+                    "snapshot {index} of {peer}, {bytes} bytes: {}",
+                    outcome(refusal.as_ref())
+                ));
             }
             Event::ListenerFailed { error } => diary::warn(format!("the peer URL: {error}")),
             Event::Panicked { task } => diary::warn(format!("a panic in {task}")),

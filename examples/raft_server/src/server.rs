@@ -159,10 +159,7 @@ fn settings(flags: &Flags, identity: &Identity) -> Settings {
     Settings {
         id: identity.id,
         cluster: ClusterId(identity.cluster),
-        attributes: Attributes {
-            name: flags.name.clone(),
-            client_urls: flags.advertised_client_urls(),
-        },
+        attributes: Attributes { name: flags.name.clone(), client_urls: flags.advertised_client_urls() },
         tick: flags.tick(),
         election_ticks: flags.election_ticks(),
         request_timeout: flags.request_timeout(),

@@ -73,7 +73,8 @@ impl Log {
             purge_threshold: ReadableSize(PURGE_BYTES),
             ..Config::default()
         };
-        let engine = Engine::open(config).with_context(|| format!("cannot open the log in {}", dir.display()))?;
+        let engine =
+            Engine::open(config).with_context(|| format!("cannot open the log in {}", dir.display()))?;
         let mut log = Self {
             engine,
             hard_state: HardState::default(),

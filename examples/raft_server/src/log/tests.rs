@@ -27,7 +27,8 @@ fn filled(dir: &TempDir, last: u64) -> Log {
     let mut log = open(dir);
     log.begin(b"me".to_vec(), &[entry(1, 1, "1")], vec![1, 2, 3]).expect("begun");
     for index in 2..=last {
-        log.append(&[entry(index, 1, &index.to_string())], Some(&state(1, index - 1)), true).expect("written");
+        log.append(&[entry(index, 1, &index.to_string())], Some(&state(1, index - 1)), true)
+            .expect("written");
     }
     log
 }
@@ -117,8 +118,7 @@ fn a_conflict_replaces_the_end_also_on_disk() {
     let dir = TempDir::new().expect("a folder");
     let mut log = filled(&dir, 5);
     log.append(&[entry(3, 2, "new")], Some(&state(2, 2)), true).expect("written");
-    let expected =
-        [(1, 1, "1".to_owned()), (2, 1, "2".to_owned()), (3, 2, "new".to_owned())];
+    let expected = [(1, 1, "1".to_owned()), (2, 1, "2".to_owned()), (3, 2, "new".to_owned())];
     assert_eq!(all(&mut log), expected);
     drop(log);
     let mut log = open(&dir);

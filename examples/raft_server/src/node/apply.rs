@@ -65,10 +65,8 @@ impl Node {
 }
 
 fn written(reply: &Reply) -> Result<Written, Refusal> {
-    let written = |revision: i64, deleted| Written {
-        revision: u64::try_from(revision).unwrap_or_default(),
-        deleted,
-    };
+    let written =
+        |revision: i64, deleted| Written { revision: u64::try_from(revision).unwrap_or_default(), deleted };
     match reply {
         Reply::Put { revision, .. } => Ok(written(*revision, 0)),
         Reply::Deleted { revision, deleted } => Ok(written(*revision, *deleted)),

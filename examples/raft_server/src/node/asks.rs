@@ -41,12 +41,7 @@ impl Node {
         questions
     }
 
-    fn take_write(
-        &mut self,
-        write: Write,
-        waiter: oneshot::Sender<Result<Written, Refusal>>,
-        now: Instant,
-    ) {
+    fn take_write(&mut self, write: Write, waiter: oneshot::Sender<Result<Written, Refusal>>, now: Instant) {
         if self.state.has_users() {
             return refuse(waiter, write, USERS);
         }
@@ -169,8 +164,7 @@ impl Node {
         }
         self.raft.transfer_leader(to);
         let deadline = now + self.settings.election_timeout();
-        let transfer =
-            self.transfer.get_or_insert_with(|| Transfer { to, deadline, replies: Vec::new() });
+        let transfer = self.transfer.get_or_insert_with(|| Transfer { to, deadline, replies: Vec::new() });
         transfer.replies.push(reply);
     }
 

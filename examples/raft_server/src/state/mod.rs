@@ -208,6 +208,7 @@ impl State {
     }
 
     /// All keys, in order.
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyValue> {
         self.store.iter()
     }
@@ -235,10 +236,12 @@ impl State {
     }
 
     /// Whether it was a member once and never will be again.
+    #[cfg(test)]
     pub(crate) fn is_removed(&self, id: u64) -> bool {
         self.membership.is_removed(id)
     }
 
+    /// Members once, and never again.
     pub(crate) fn removed(&self) -> impl Iterator<Item = u64> {
         self.membership.removed()
     }
