@@ -1,9 +1,10 @@
 //! A thread for what takes long: writing snapshots of the state, and reading those that come.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use raft::eraftpb::SnapshotMetadata;
 use raftring::raftpb::Message;
 
@@ -48,12 +49,17 @@ fn run(wanted: &Receiver<Job>, snapshots: &Snapshots, inbox: &Inbox) {
     while let Ok(job) = wanted.recv() {
         inbox.done(match job {
             Job::Save(metadata, state) => {
-                Done::Saved(snapshots.save(metadata.index, &state).map(|()| metadata))
+                Done::Saved(guarded(|| snapshots.save(metadata.index, &state)).map(|()| metadata))
             }
             Job::Fetch(message) => {
-                let fetched = snapshots.fetch(&message);
+                let fetched = guarded(|| snapshots.fetch(&message));
                 Done::Fetched(message, fetched.map(Box::new))
             }
         });
     }
+}
+
+/// The loop waits for what was begun, and takes no appends meanwhile: it is told of a panic, too.
+fn guarded<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(anyhow!("it panicked")))
 }

@@ -110,7 +110,10 @@ pub(crate) struct Mail {
     pub(crate) asks: Vec<Ask>,
     pub(crate) reports: Reports,
     pub(crate) done: Vec<Done>,
+    /// Said once.
     pub(crate) stop: bool,
+    /// It was said: nothing is asked any more.
+    closed: bool,
     message_bytes: usize,
     ask_bytes: usize,
 }
@@ -145,7 +148,7 @@ impl Inbox {
     pub(crate) fn ask(&self, ask: Ask) -> Result<(), Ask> {
         let mut mail = self.lock();
         let bytes = ask.bytes();
-        if mail.stop || mail.asks.len() >= ASKS_MAX || mail.ask_bytes + bytes > ASK_BYTES_MAX {
+        if mail.closed || mail.asks.len() >= ASKS_MAX || mail.ask_bytes + bytes > ASK_BYTES_MAX {
             return Err(ask);
         }
         mail.ask_bytes += bytes;
@@ -169,7 +172,9 @@ impl Inbox {
 
     /// The loop should end.
     pub(crate) fn stop(&self) {
-        self.lock().stop = true;
+        let mut mail = self.lock();
+        (mail.stop, mail.closed) = (true, true);
+        drop(mail);
         self.bell.notify_one();
     }
 
@@ -183,8 +188,7 @@ impl Inbox {
             }
             mail = self.bell.wait_timeout(mail, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        // That it should end stays said: nothing is asked any more.
-        let rest = Mail { stop: mail.stop, ..Mail::default() };
+        let rest = Mail { closed: mail.closed, ..Mail::default() };
         std::mem::replace(&mut *mail, rest)
     }
 
@@ -215,4 +219,21 @@ impl Ask {
 fn bytes(message: &Message) -> usize {
     let entries = message.entries.iter().map(|entry| entry.data.as_ref().map_or(0, |data| data.len()));
     entries.sum::<usize>() + message.context.as_ref().map_or(0, |context| context.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn that_it_should_end_is_told_once_and_nothing_is_asked_behind_it() {
+        let inbox = Inbox::default();
+        inbox.stop();
+        assert!(inbox.wait(Instant::now() + Duration::from_secs(60)).stop);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(!inbox.wait(deadline).stop && Instant::now() >= deadline, "it waits again");
+        assert!(inbox.ask(Ask::Get(Bytes::new(), oneshot::channel().0)).is_err());
+    }
 }

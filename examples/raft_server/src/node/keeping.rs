@@ -31,7 +31,7 @@ impl Node {
     pub(super) fn save_if_due(&mut self, now: Instant) {
         let last = self.raft.store().snapshot_metadata().index;
         let is_due = self.state.applied() - last >= self.settings.snapshot_count;
-        if !is_due || self.saving || self.fetching || now < self.save_after {
+        if !is_due || self.saving || self.fetching.is_some() || now < self.save_after {
             return;
         }
         let metadata = SnapshotMetadata {
@@ -54,17 +54,25 @@ impl Node {
             }
         };
         let index = metadata.index;
-        let kept = self.raft.store().snapshot_metadata().index;
-        if index <= kept {
+        if index <= self.raft.store().snapshot_metadata().index {
             // One that came from another member was faster.
-            return self.snapshots.keep_only(kept);
+            return self.clear_snapshots();
         }
         let compact = self.compact_to(index);
         diary::note(format!("snapshot of the state at {index}; entries up to {compact} go"));
         let store = self.raft.mut_store();
         store.set_snapshot(metadata, compact)?;
-        self.snapshots.keep_only(index)?;
+        self.clear_snapshots()?;
         self.raft.store().purge()
+    }
+
+    /// Removes the files of snapshots that do not count; but while one is being fetched its file may be
+    /// there already, before the log says that it counts.
+    pub(super) fn clear_snapshots(&self) -> Result<()> {
+        if self.fetching.is_some() {
+            return Ok(());
+        }
+        self.snapshots.keep_only(self.raft.store().snapshot_metadata().index)
     }
 
     /// Up to where the log may be compacted below a snapshot.

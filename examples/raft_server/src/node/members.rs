@@ -28,6 +28,10 @@ impl Node {
     /// Tells the transport of all members, at the start and after a snapshot.
     pub(super) fn meet_members(&mut self) {
         self.peers.set_removed(self.state.removed());
+        if self.state.is_removed(self.settings.id) {
+            // It was started once more.
+            self.leave(Instant::now());
+        }
         for id in self.state.removed() {
             drop(self.transport.remove_peer(id));
         }

@@ -54,7 +54,7 @@ use self::members::Kind;
 pub(crate) const RELEASE: &str = "3.4.23";
 
 /// Bytes of entries in one append, as etcd's members have it.
-const APPEND_BYTES_MAX: u64 = 512 << 10;
+const APPEND_BYTES_MAX: u64 = 1 << 20;
 
 /// Appends under way to one member, likewise.
 const APPENDS_MAX: usize = 512;
@@ -163,8 +163,8 @@ pub(crate) struct Node {
     /// A state is being made durable.
     saving: bool,
     save_after: Instant,
-    /// A snapshot that came is being read.
-    fetching: bool,
+    /// A snapshot that came is being read: its index.
+    fetching: Option<u64>,
     fetched: Option<Box<Fetched>>,
     next_publish: Instant,
     /// This member was removed, and ends then.
@@ -210,7 +210,7 @@ impl Node {
             lead: None,
             saving: false,
             save_after: now,
-            fetching: false,
+            fetching: None,
             fetched: None,
             next_publish: now,
             removed: None,

@@ -78,7 +78,7 @@ impl Node {
         if message.is(MessageType::MsgSnap) {
             return self.snapshot_came(message);
         }
-        if self.fetching && message.is(MessageType::MsgApp) {
+        if self.fetching.is_some() && message.is(MessageType::MsgApp) {
             // What is behind the snapshot comes again: a rejection would only bring another one.
             return Ok(());
         }

@@ -30,18 +30,21 @@ impl Node {
             self.snapshots.discard(&message);
             return self.step_raft(message);
         }
-        if self.fetching {
+        if let Some(fetched) = self.fetching {
             // It comes again, if it is still needed then. Of the same index the file is in use.
+            if fetched != index {
+                self.snapshots.discard(&message);
+            }
             return Ok(());
         }
         diary::note(format!("a snapshot at {index} came from {:x}", message.from()));
-        self.fetching = self.clerk.fetch(message);
+        self.fetching = self.clerk.fetch(message).then_some(index);
         Ok(())
     }
 
     /// It was read, and is a file of ours.
     pub(super) fn fetched(&mut self, message: Message, fetched: Result<Box<Fetched>>) -> Result<()> {
-        self.fetching = false;
+        self.fetching = None;
         match fetched {
             Ok(fetched) => {
                 self.fetched = Some(fetched);
@@ -51,11 +54,12 @@ impl Node {
                 }
                 if self.fetched.take().is_some() {
                     diary::note("raft had no use for the snapshot");
-                    self.snapshots.keep_only(self.raft.store().snapshot_metadata().index)?;
+                    self.clear_snapshots()?;
                 }
             }
             Err(error) => {
                 diary::warn(format!("the snapshot at {} is no good: {error:#}", index_of(&message)));
+                self.clear_snapshots()?;
             }
         }
         Ok(())
