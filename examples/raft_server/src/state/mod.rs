@@ -236,7 +236,6 @@ impl State {
     }
 
     /// Whether it was a member once and never will be again.
-    #[cfg(test)]
     pub(crate) fn is_removed(&self, id: u64) -> bool {
         self.membership.is_removed(id)
     }
