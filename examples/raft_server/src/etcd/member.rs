@@ -57,19 +57,10 @@ pub(crate) struct ConfigChangeContext {
 impl Member {
     /// One of the initial members, with the id that etcd gives it.
     pub(crate) fn initial(name: &str, peer_urls: &[String], token: &str) -> Self {
-        Self::with_time(name, peer_urls, token, None)
-    }
-
-    /// One that is added at this time; it has no name before it starts.
-    pub(crate) fn added(peer_urls: &[String], is_learner: bool, unix_s: i64) -> Self {
-        Self { is_learner, ..Self::with_time("", peer_urls, "", Some(unix_s)) }
-    }
-
-    fn with_time(name: &str, peer_urls: &[String], token: &str, unix_s: Option<i64>) -> Self {
         let mut sorted = peer_urls.to_vec();
         sorted.sort();
         Self {
-            id: raftring::MemberId::compute(&sorted, token, unix_s).0,
+            id: raftring::MemberId::compute(&sorted, token, None).0,
             peer_urls: sorted,
             is_learner: false,
             attributes: Attributes { name: name.to_owned(), client_urls: Vec::new() },

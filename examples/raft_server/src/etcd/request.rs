@@ -1,4 +1,5 @@
-//! What this server proposes: byte for byte what a member of etcd 3.4 would.
+//! What this server proposes: byte for byte what a member of etcd 3.4 would. What only etcd's clients can
+//! ask for is formed for tests alone.
 //!
 //! Each builder takes the request's id ([`RequestIds`](super::id::RequestIds)); whoever applies the entry
 //! finds it in `Applied::request_id`.
@@ -12,9 +13,10 @@ use super::internal::{
     RequestHeader,
 };
 use super::member::{Attributes, ConfigChangeContext, Member, to_json};
+#[cfg(test)]
+use super::rpc::{AlarmAction, AlarmRequest, AlarmType, LeaseGrantRequest};
 use super::rpc::{
-    AlarmAction, AlarmRequest, AlarmType, DeleteRangeRequest, LeaseCheckpoint, LeaseCheckpointRequest,
-    LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    DeleteRangeRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest, PutRequest,
 };
 use super::v2;
 use super::version::ClusterVersion;
@@ -40,6 +42,7 @@ pub(crate) fn delete_range(id: u64, key: Bytes, range_end: Bytes) -> Vec<u8> {
 }
 
 /// Data of an entry that grants a lease.
+#[cfg(test)]
 pub(crate) fn lease_grant(id: u64, lease: i64, ttl_s: i64) -> Vec<u8> {
     let grant = LeaseGrantRequest { ttl: ttl_s, id: lease };
     with_id(id, InternalRaftRequest { lease_grant: Some(grant), ..InternalRaftRequest::default() })
@@ -59,6 +62,7 @@ pub(crate) fn lease_checkpoint(id: u64, lease: i64, remaining_s: i64) -> Vec<u8>
 }
 
 /// Data of an entry that raises or ends an alarm.
+#[cfg(test)]
 pub(crate) fn alarm(id: u64, member: u64, action: AlarmAction, alarm: AlarmType) -> Vec<u8> {
     let alarm = AlarmRequest { action: action as i32, member_id: member, alarm: alarm as i32 };
     with_id(id, InternalRaftRequest { alarm: Some(alarm), ..InternalRaftRequest::default() })
@@ -114,12 +118,14 @@ pub(crate) fn promote_member(id: u64, member: u64) -> ConfChange {
 }
 
 /// Gives a member other peer URLs.
+#[cfg(test)]
 pub(crate) fn update_member(id: u64, member: u64, peer_urls: &[String]) -> ConfChange {
     let member = Member { id: member, peer_urls: peer_urls.to_vec(), ..Member::default() };
     conf_change(id, ConfChangeType::ConfChangeUpdateNode, member.id, Some(to_json(&member)))
 }
 
 /// Removes a member for good.
+#[cfg(test)]
 pub(crate) fn remove_member(id: u64, member: u64) -> ConfChange {
     conf_change(id, ConfChangeType::ConfChangeRemoveNode, member, None)
 }

@@ -208,6 +208,7 @@ impl State {
     }
 
     /// All keys, in order.
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyValue> {
         self.store.iter()
     }
@@ -239,6 +240,7 @@ impl State {
         self.membership.is_removed(id)
     }
 
+    /// Members once, and never again.
     pub(crate) fn removed(&self) -> impl Iterator<Item = u64> {
         self.membership.removed()
     }
