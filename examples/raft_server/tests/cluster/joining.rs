@@ -65,7 +65,7 @@ fn join(cluster: &mut Cluster) -> usize {
 
 /// `etcdctl member`, as soon as it is allowed: an etcd changes nothing before its connections to a majority
 /// are five seconds old.
-fn change_members(cluster: &Cluster, member: usize, change: &[&str]) -> String {
+pub fn change_members(cluster: &Cluster, member: usize, change: &[&str]) -> String {
     until("a cluster that etcd takes for healthy", || {
         match etcdctl(&cluster[member], &[&["member"], change].concat()) {
             Err(why) if why.contains("unhealthy cluster") => None,
