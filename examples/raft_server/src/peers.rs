@@ -39,7 +39,9 @@ impl Raft for Peers {
     }
 
     fn report_unreachable(&self, id: MemberId) {
-        self.inbox.report(|reports| drop(reports.unreachable.insert(id.0)));
+        self.inbox.report(|reports| {
+            reports.unreachable.insert(id.0);
+        });
     }
 
     fn report_snapshot(&self, id: MemberId, status: SnapshotStatus) {

@@ -118,11 +118,6 @@ impl Log {
         Ok(())
     }
 
-    /// True if nothing was ever written.
-    pub(crate) fn is_new(&self) -> bool {
-        self.engine.get(GROUP, IDENTITY).is_none()
-    }
-
     /// Who this member is, as it was begun.
     pub(crate) fn identity(&self) -> Option<Vec<u8>> {
         self.engine.get(GROUP, IDENTITY)

@@ -60,10 +60,10 @@ fn written_bytes(path: &PathBuf) -> u64 {
 #[test]
 fn what_was_written_is_there_after_a_restart() {
     let dir = TempDir::new().expect("a folder");
-    assert!(open(&dir).is_new());
+    assert!(open(&dir).identity().is_none());
     drop(filled(&dir, 5));
     let mut log = open(&dir);
-    assert!(!log.is_new());
+    assert!(log.identity().is_some());
     assert_eq!(log.identity().as_deref(), Some(&b"me"[..]));
     assert_eq!(all(&mut log).len(), 5);
     let raft = log.initial_state().expect("a state");

@@ -157,10 +157,12 @@ impl Node {
             None
         };
         if let Some(why) = refused {
-            return drop(reply.send(Err(Refusal::Not(why))));
+            let _ = reply.send(Err(Refusal::Not(why)));
+            return;
         }
         if to == self.settings.id {
-            return drop(reply.send(Ok(())));
+            let _ = reply.send(Ok(()));
+            return;
         }
         self.raft.transfer_leader(to);
         let deadline = now + self.settings.election_timeout();
@@ -264,6 +266,8 @@ impl Node {
 
     /// Whoever waits is told, for nobody will be answered any more.
     pub(super) fn refuse_all(&mut self, refusal: Refusal) {
+        // From now on nothing is asked any more.
+        self.inbox.stop();
         let rest = self.inbox.wait(Instant::now());
         let now = Instant::now();
         drop(self.take_asks(rest.asks, now));
