@@ -14,7 +14,7 @@ pub(crate) struct Flags {
     /// This member's name, as in --initial-cluster.
     #[arg(long, default_value = "default")]
     pub(crate) name: String,
-    /// Where the log and the snapshots are [default: <name>.raft_server].
+    /// Where the log and the snapshots are; `<name>.raft_server` if it is not given.
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where members reach this one.
