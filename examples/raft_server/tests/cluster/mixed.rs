@@ -227,3 +227,35 @@ fn an_etcd_away_for_longer_than_the_snapshot_count_follows_a_leader_of_ours() {
     let keys = keys::assert_same_on_all(&mut scene.cluster);
     println!("the etcd followed on over 2,000 writes; {keys} keys are on all");
 }
+
+/// Goal: a leader of ours that an etcd follower needs a snapshot of, which it cannot make, hands leadership
+/// to an etcd member that can.
+///
+/// Method: while an etcd leads and another one is away, both the leader and ours compact their logs past it.
+/// Then ours leads, and the one that was away comes back.
+#[test]
+fn a_leader_of_ours_hands_on_to_an_etcd_when_another_one_needs_a_snapshot() {
+    if etcdctl::is_missing() {
+        return;
+    }
+    let cluster = Cluster::start(&[Etcd, Etcd, Raftring], &["--snapshot-count", "500"]);
+    let mut scene = Scene { cluster, pairs: 0, leaders: Vec::new() };
+    scene.move_leader(0);
+    scene.cluster[1].kill();
+    let load = Load::new(7_000);
+    load::run(&load, 16, &[scene.cluster[0].door()], || ());
+    scene.move_leader(2);
+    let heard = scene.cluster[2].log().len();
+    scene.cluster[1].start();
+    let handed_on = || {
+        let log = scene.cluster[2].log();
+        log[heard..]
+            .lines()
+            .find(|line| line.contains("snapshot that only an etcd can make"))
+            .map(str::to_owned)
+    };
+    println!("{}", crate::wait::until("leadership to be handed on", handed_on));
+    scene.work("the etcd is back");
+    let keys = keys::assert_same_on_all(&mut scene.cluster);
+    println!("led by {:?}; {keys} keys are on all", scene.leaders);
+}
